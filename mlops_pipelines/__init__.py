@@ -1,0 +1,1 @@
+"""Keeps machine-learning models healthy in production."""
