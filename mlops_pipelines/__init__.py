@@ -1,1 +1,30 @@
-"""Keeps machine-learning models healthy in production."""
+"""Keeps machine-learning models healthy in production: train, gate, release, watch, roll back."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+# Nothing phones home unless someone asks for it, and no library is asked twice.
+for _name, _value in {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+__all__ = ["MonitoredModel"]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing the package must not import Dagster: servers and the command line start from it.
+    if name == "MonitoredModel":
+        from mlops_pipelines.component import MonitoredModel
+
+        return MonitoredModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

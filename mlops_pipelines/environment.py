@@ -95,8 +95,8 @@ def resolve(value: Text | None, default: str = "") -> str:
     if isinstance(value, FromEnv):
         found = os.environ.get(value.env)
         if not found:
-            raise MlopsError(f"environment variable {value.env} is not set; the environment needs it")
+            raise MlopsError(
+                f"environment variable {value.env} is not set; the environment needs it"
+            )
         return found
     return value
-
-

@@ -1,14 +1,14 @@
 """Every error this product raises on purpose; one branch per thing a caller can do about it.
 
-    MlopsError                 one clear line: where, what was found, what was expected, what to do
-    ├── DeclarationError       mend a YAML file: carries every mistake with file:line:column
-    ├── DataError              mend the data: a source, a column, a target
-    ├── StoreError             make the store writable again
-    ├── TrackingError          bring the MLflow server back
-    ├── NotFoundError          name another model, version or prediction
-    └── ReleaseError           nothing moved; the serving version keeps serving
-        ├── BusyError          wait: another release of the same model holds the lock
-        └── TargetError        mend where bundles run: a port, an engine, a bundle that does not answer
+MlopsError                 one clear line: where, what was found, what was expected, what to do
+├── DeclarationError       mend a YAML file: carries every mistake with file:line:column
+├── DataError              mend the data: a source, a column, a target
+├── StoreError             make the store writable again
+├── TrackingError          bring the MLflow server back
+├── NotFoundError          name another model, version or prediction
+└── ReleaseError           nothing moved; the serving version keeps serving
+    ├── BusyError          wait: another release of the same model holds the lock
+    └── TargetError        mend where bundles run: a port, an engine, a bundle that does not answer
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ show is made from it) and, except for name, task, data and estimator, a default 
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -79,7 +80,9 @@ class Part(BaseModel):
 class FromEnv(Part):
     """A secret, named and never written: `{env: NAME}`."""
 
-    env: str = Field(pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable that holds it")
+    env: str = Field(
+        pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable that holds it"
+    )
 
 
 class Sql(Part):
@@ -237,6 +240,7 @@ class Monitor(Part):
     """What is looked at, and when."""
 
     schedule: str = Field("0 2 * * *", description="cron expression of the nightly evaluation")
+    start: date = Field(date(2026, 1, 1), description="first day that can be looked at")
     timezone: str = Field("UTC", description="time zone of the schedule")
     labels: Source | None = Field(
         None,

@@ -1,0 +1,161 @@
+"""Answers one logged request again, in the bundle that answered it, and compares to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_pipelines.errors import NotFoundError, ReleaseError
+from mlops_pipelines.serve.segments import read_segments
+from mlops_pipelines.store import Store
+
+if TYPE_CHECKING:
+    from mlops_pipelines.train.registry import Registry
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A prediction as it was logged and as its bundle answers it now."""
+
+    prediction_id: str
+    version: int
+    predicted_at: str
+    logged: dict[str, Any]
+    replayed: dict[str, Any]
+
+    @property
+    def identical(self) -> bool:
+        """Whether prediction and score agree to the last bit."""
+        return self.logged == self.replayed
+
+
+def replay(
+    registry: Registry, store: Store, log_dir: Path, model: str, prediction_id: str
+) -> Replay:
+    """Answer the request of `prediction_id` again; raises NotFoundError, ReleaseError.
+
+    The whole request is answered, since a batch may be summed in another order than a row alone.
+    """
+    from mlops_pipelines.release.bundle import bundle_of
+
+    rows, place = _request(store, log_dir, model, prediction_id)
+    asked = rows[place]
+    bundle = bundle_of(registry, store, model, asked["version"])
+    columns = [column["name"] for column in _meta(bundle)["columns"]]
+    answered = _answer(bundle, [[row["features"].get(name) for name in columns] for row in rows])
+    scores = answered.get("scores")
+    return Replay(
+        prediction_id=prediction_id,
+        version=asked["version"],
+        predicted_at=asked["predicted_at"],
+        logged={"prediction": asked["prediction"], "score": asked["score"]},
+        replayed={
+            "prediction": answered["predictions"][place],
+            "score": None if scores is None else scores[place],
+        },
+    )
+
+
+def _answer(bundle: Path, rows: list[list[Any]]) -> dict[str, Any]:
+    """What the bundle's own server code answers to `rows`, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops_pipelines.serve", "--bundle", str(bundle), "--answer"],
+        input=json.dumps({"rows": rows}),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(bundle / "code"), "OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ReleaseError(f"bundle {bundle.name} does not answer: {last}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _meta(bundle: Path) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
+    return meta
+
+
+def _request(
+    store: Store, log_dir: Path, model: str, prediction_id: str
+) -> tuple[list[dict[str, Any]], int]:
+    """All rows of the request, in order, and the place of the row asked for."""
+    found = _in_log(log_dir, prediction_id) or _in_days(store, model, prediction_id)
+    if not found:
+        raise NotFoundError(
+            f"{model} has no prediction {prediction_id}: it is neither in the log "
+            f"nor in any day of predictions/{model}"
+        )
+    found.sort(key=lambda row: row["request_row"])
+    place = next(i for i, row in enumerate(found) if row["prediction_id"] == prediction_id)
+    return found, place
+
+
+def _in_log(log_dir: Path, prediction_id: str) -> list[dict[str, Any]]:
+    for segment in read_segments(log_dir, "predictions"):
+        requests = [r.request_id for r in segment.rows if r.prediction_id == prediction_id]
+        if requests:
+            names = segment.header["columns"]
+            return [
+                {
+                    "prediction_id": row.prediction_id,
+                    "request_row": row.request_row,
+                    "predicted_at": row.predicted_at,
+                    "version": segment.header["model_version"],
+                    "prediction": row.prediction,
+                    "score": row.score,
+                    "features": dict(zip(names, row.features, strict=True)),
+                }
+                for row in segment.rows
+                if row.request_id == requests[0]
+            ]
+    return []
+
+
+def _in_days(store: Store, model: str, prediction_id: str) -> list[dict[str, Any]]:
+    import pandas as pd
+
+    from mlops_pipelines.spec import RESERVED_COLUMNS
+
+    for key in reversed(list(store.keys(f"predictions/{model}"))):
+        if not key.endswith(".parquet"):
+            continue
+        frame = store.read_frame(key)
+        asked = frame[frame["prediction_id"] == prediction_id]
+        if asked.empty:
+            continue
+        rows = frame[frame["request_id"] == asked["request_id"].iloc[0]]
+        return [
+            {
+                "prediction_id": row["prediction_id"],
+                "request_row": int(row["request_row"]),
+                "predicted_at": str(row["predicted_at"]),
+                "version": int(row["model_version"]),
+                "prediction": _plain(row["prediction"]),
+                "score": _plain(row["score"]),
+                "features": {
+                    name: _plain(value)
+                    for name, value in row.items()
+                    if name not in RESERVED_COLUMNS
+                },
+            }
+            for row in rows.to_dict("records")
+            if not pd.isna(row["prediction_id"])
+        ]
+    return []
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value for one cell; missing becomes None."""
+    import pandas as pd
+
+    if value is None or (not isinstance(value, list | dict) and pd.isna(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value

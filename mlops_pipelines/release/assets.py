@@ -1,0 +1,328 @@
+"""The release track of one version: `evaluation` → `security_report` → `image` → `deployment`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from mlops_pipelines import record
+from mlops_pipelines.errors import ReleaseError
+from mlops_pipelines.keys import asset_key, shared, versions_of
+from mlops_pipelines.logs import step
+from mlops_pipelines.project import Declared
+from mlops_pipelines.resources import (
+    MlflowResource,
+    ProjectResource,
+    StoreResource,
+    TargetResource,
+)
+
+if TYPE_CHECKING:
+    from mlops_pipelines.release.targets.process import ProcessTarget
+
+
+class DeploymentConfig(dg.Config):
+    """Why a version takes the traffic; a materialization by hand may leave all of it out."""
+
+    reason: str = Field("", description="said in the event, the tags and the alert")
+    actor: str = Field("", description="who asks; default: the Dagster run")
+    quarantine: int | None = Field(
+        None, description="the version that failed, never promoted again by itself"
+    )
+    evidence: dict[str, Any] | None = Field(None, description="what the decision rests on")
+    force: bool = Field(False, description="also a version that is quarantined or was refused")
+
+
+def open_target(target: TargetResource) -> "ProcessTarget":
+    """The place where bundles run."""
+    from mlops_pipelines.release.targets.process import ProcessTarget
+
+    return ProcessTarget(Path(target.home), target.host, (target.first_port, target.last_port))
+
+
+def release_assets(declared: Declared) -> Sequence[dg.AssetsDefinition]:
+    """The assets of the release track; each partition is one model version."""
+    return [
+        _evaluation(declared),
+        _security_report(declared),
+        _image(declared),
+        _deployment(declared),
+    ]
+
+
+def _evaluation(declared: Declared) -> dg.AssetsDefinition:
+    spec = declared.spec
+    key = asset_key(spec.name, "evaluation")
+
+    @dg.asset(
+        **_common(declared, "evaluation", "model_version"),
+        description="Champion and challenger on the same rows.",
+        kinds={"scikitlearn"},
+        check_specs=[
+            _gate(declared, key, "meets_thresholds", "Every declared bound on a metric holds."),
+            _gate(
+                declared, key, "no_worse_than_champion", "On the same rows, within what is allowed."
+            ),
+        ],
+    )
+    def evaluation(
+        context: dg.AssetExecutionContext,
+        project: ProjectResource,
+        mlflow: MlflowResource,
+        store: StoreResource,
+    ) -> dg.MaterializeResult:
+        from mlops_pipelines.release.bundle import build_bundle, open_predictor
+        from mlops_pipelines.release.evaluate import evaluate
+        from mlops_pipelines.train.registry import Registry
+        from mlops_pipelines.train.snapshot import load_snapshot, read_rows
+
+        version, opened = int(context.partition_key), store.open()
+        registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
+        tags = registry.version(spec.name, version).tags
+        champion = registry.champion(spec.name)
+        with step(
+            context.log, "evaluate", model=spec.name, version=version, run=context.run_id
+        ) as counted:
+            bundle = build_bundle(registry, opened, project.path, spec, version)
+            snapshot = load_snapshot(opened, spec.name, tags[record.SNAPSHOT])
+            holdout = read_rows(opened, snapshot).holdout
+            # A version is not its own rival: evaluating the champion again compares it with none.
+            rival = None if champion == version else champion
+            result = evaluate(
+                spec,
+                snapshot,
+                holdout,
+                open_predictor(registry, opened, spec.name, version),
+                open_predictor(registry, opened, spec.name, rival) if rival else None,
+                rival,
+            )
+            counted["rows"] = result.rows
+        refused = [gate.sentence for gate in result.gates if not gate.passed]
+        registry.tag(
+            spec.name,
+            version,
+            {record.GATES: "refused: " + "; ".join(refused) if refused else "passed"},
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "version": version,
+                "champion": rival or "none",
+                "rows": result.rows,
+                "bundle": bundle.digest,
+                **{name: float(number) for name, number in result.metrics.items()},
+                "comparison": dg.MetadataValue.md(result.markdown()),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=name,
+                    passed=all(gate.passed for gate in gates),
+                    description="; ".join(gate.sentence for gate in gates) or "no such gate",
+                    metadata={"version": version},
+                )
+                for name, gates in (
+                    ("meets_thresholds", result.thresholds),
+                    ("no_worse_than_champion", result.comparisons),
+                )
+            ],
+        )
+
+    return evaluation
+
+
+def _security_report(declared: Declared) -> dg.AssetsDefinition:
+    spec = declared.spec
+    key = asset_key(spec.name, "security_report")
+
+    @dg.asset(
+        **_common(declared, "security_report", "evaluation"),
+        description="What the model file would load, and what else could do harm.",
+        kinds={"skops"},
+        check_specs=[_gate(declared, key, "secure", "No finding of high or critical severity.")],
+    )
+    def security_report(
+        context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
+    ) -> dg.MaterializeResult:
+        from mlops_pipelines.release.bundle import open_bundle
+        from mlops_pipelines.release.security import assess
+        from mlops_pipelines.train.registry import Registry
+
+        version = int(context.partition_key)
+        registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
+        with step(context.log, "security", model=spec.name, version=version, run=context.run_id):
+            digest = registry.version(spec.name, version).tags[record.BUNDLE]
+            report = assess(open_bundle(store.open(), spec.name, digest))
+        return dg.MaterializeResult(
+            metadata={
+                "version": version,
+                "findings": len(report.findings),
+                "report": dg.MetadataValue.md(report.markdown()),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="secure",
+                    passed=report.secure,
+                    description=report.sentence,
+                    metadata={"findings": len(report.findings)},
+                )
+            ],
+        )
+
+    return security_report
+
+
+def _image(declared: Declared) -> dg.AssetsDefinition:
+    spec = declared.spec
+    key = asset_key(spec.name, "image")
+
+    @dg.asset(
+        **_common(declared, "image", "security_report"),
+        description="What is served. The process target runs the bundle as it is: no image is made.",
+        kinds={"python"},
+        check_specs=[
+            _gate(declared, key, "serves", "Started, it answers real rows as it did in training.")
+        ],
+    )
+    def image(
+        context: dg.AssetExecutionContext,
+        project: ProjectResource,
+        mlflow: MlflowResource,
+        store: StoreResource,
+    ) -> dg.MaterializeResult:
+        from mlops_pipelines.release.bundle import build_bundle
+        from mlops_pipelines.release.serves import serves
+        from mlops_pipelines.train.registry import Registry
+
+        version = int(context.partition_key)
+        registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
+        with step(context.log, "bundle", model=spec.name, version=version, run=context.run_id):
+            bundle = build_bundle(registry, store.open(), project.path, spec, version)
+        with step(
+            context.log, "serves", model=spec.name, version=version, run=context.run_id
+        ) as counted:
+            result = serves(bundle.folder)
+            counted["rows"] = result.rows
+        context.log.info("made a bundle and no image: target process runs the bundle as it is")
+        return dg.MaterializeResult(
+            metadata={
+                "version": version,
+                "kind": "bundle (no image: target process)",
+                "digest": bundle.digest,
+                "size_bytes": bundle.size_bytes,
+                "dagster/uri": store.open().uri(bundle.key),
+                "seconds_to_ready": result.seconds_to_ready,
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="serves",
+                    passed=result.passed,
+                    description=result.sentence,
+                    metadata={
+                        "rows": result.rows,
+                        "largest_difference": float(result.largest_difference),
+                    },
+                )
+            ],
+        )
+
+    return image
+
+
+def _deployment(declared: Declared) -> dg.AssetsDefinition:
+    spec = declared.spec
+
+    @dg.asset(
+        **_common(declared, "deployment", "image"),
+        description="The version takes the traffic. Materialize it for an older version to roll "
+        "back by hand.",
+        kinds={"uvicorn"},
+    )
+    def deployment(
+        context: dg.AssetExecutionContext,
+        config: DeploymentConfig,
+        mlflow: MlflowResource,
+        store: StoreResource,
+        target: TargetResource,
+    ) -> dg.MaterializeResult:
+        from mlops_pipelines.release.rollout import release, roll_back
+        from mlops_pipelines.train.registry import Registry
+
+        version = int(context.partition_key)
+        registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
+        actor = config.actor or f"dagster run {context.run_id[:8]}"
+        books = (registry, store.open(), open_target(target), spec)
+        with step(context.log, "deploy", model=spec.name, version=version, run=context.run_id):
+            if not config.force:
+                _passed_its_gates(registry.version(spec.name, version))
+            if config.quarantine is not None:
+                done = roll_back(
+                    *books,
+                    to=version,
+                    actor=actor,
+                    reason=config.reason,
+                    evidence=config.evidence or {},
+                    failed=config.quarantine,
+                )
+            else:
+                done = release(*books, version, actor, reason=config.reason, force=config.force)
+        context.log.info(done.sentence)
+        return dg.MaterializeResult(
+            metadata={
+                "version": version,
+                "action": done.action,
+                "previous": done.previous or "none",
+                "address": dg.MetadataValue.url(done.address),
+                "replicas": done.replicas,
+                "seconds": done.seconds,
+                "actor": done.actor,
+                "reason": done.reason or "passed its gates",
+                "rehearsal": done.rehearsal,
+                **({"evidence": dg.MetadataValue.json(config.evidence)} if config.evidence else {}),
+            }
+        )
+
+    return deployment
+
+
+def _passed_its_gates(version: Any) -> None:
+    gates = version.tags.get(record.GATES, "")
+    if gates != "passed":
+        found = gates or "it was never evaluated"
+        raise ReleaseError(
+            f"{version.model} version {version.version} is not deployed: {found}; the serving "
+            "version keeps serving. Run the release job for it, or deploy with force: true"
+        )
+
+
+def _common(declared: Declared, name: str, upstream: str) -> dict[str, Any]:
+    spec = declared.spec
+    return {
+        "key": asset_key(spec.name, name),
+        "deps": [asset_key(spec.name, upstream)],
+        "partitions_def": versions_of(spec.name),
+        "automation_condition": _release_once(),
+        **shared(spec),
+    }
+
+
+def _gate(declared: Declared, key: dg.AssetKey, name: str, description: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        name,
+        asset=key,
+        blocking=True,
+        description=description,
+        partitions_def=versions_of(declared.spec.name),
+    )
+
+
+def _release_once() -> dg.AutomationCondition[Any]:
+    """Once for each new version; a version whose gate failed is not tried again each tick."""
+    condition = dg.AutomationCondition
+    return (
+        (condition.any_deps_updated() | condition.newly_missing()).since_last_handled()
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+        & condition.all_deps_blocking_checks_passed()
+    ).with_label("release_once")

@@ -1,0 +1,90 @@
+"""What a command needs at hand: the project, its books, its target and its jobs, opened on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mlops_pipelines.explain.lineage import Deployed
+from mlops_pipelines.home import dagster_instance
+from mlops_pipelines.project import Project
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, Definitions
+
+    from mlops_pipelines.release.targets.process import ProcessTarget
+    from mlops_pipelines.train.registry import Registry
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The rooms of one project, opened."""
+
+    project: Project
+
+    @cached_property
+    def registry(self) -> Registry:
+        """MLflow."""
+        from mlops_pipelines.train.registry import Registry
+
+        return Registry(self.project.tracking_uri, self.project.artifact_root)
+
+    @cached_property
+    def target(self) -> ProcessTarget:
+        """Where bundles run."""
+        from mlops_pipelines.release.targets.process import ProcessTarget
+
+        settings = self.project.environment.target
+        return ProcessTarget(self.project.serving_home, settings.host, settings.ports)
+
+    @cached_property
+    def defs(self) -> Definitions:
+        """The code location that the UI loads."""
+        from mlops_pipelines.definitions import build_definitions
+
+        return build_definitions(self.project)
+
+    @contextmanager
+    def instance(self) -> Iterator[DagsterInstance]:
+        """Dagster's instance."""
+        with dagster_instance(self.project) as instance:
+            yield instance
+
+    def deployed(self, model: str) -> tuple[Deployed, ...]:
+        """Every deployment and rollback of `model`, oldest first, from Dagster's event log."""
+        with self.instance() as instance:
+            return deployments(instance, model)
+
+
+def deployments(instance: DagsterInstance, model: str) -> tuple[Deployed, ...]:
+    """Every deployment and rollback of `model`, oldest first, from Dagster's event log."""
+    from datetime import UTC, datetime
+
+    from mlops_pipelines.keys import asset_key, value
+
+    found, cursor = [], None
+    while True:
+        page = instance.fetch_materializations(
+            asset_key(model, "deployment"), limit=1000, cursor=cursor
+        )
+        for each in page.records:
+            event = each.asset_materialization
+            if event is None or event.partition is None:
+                continue
+            said: Any = event.metadata
+            found.append(
+                Deployed(
+                    version=int(event.partition),
+                    at=datetime.fromtimestamp(each.timestamp, UTC).isoformat(timespec="seconds"),
+                    action=str(value(said, "action")),
+                    actor=str(value(said, "actor")),
+                    reason=str(value(said, "reason")),
+                    run_id=each.run_id,
+                )
+            )
+        if not page.has_more:
+            return tuple(reversed(found))
+        cursor = page.cursor
