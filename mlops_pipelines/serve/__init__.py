@@ -1,0 +1,1 @@
+"""Answers requests with one bundle: everything of ours that runs beside a served model."""

@@ -1,0 +1,144 @@
+"""`python -P -m mlops_pipelines.serve --bundle FOLDER …`: one worker, or one answer to stdin."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+# One row is answered faster by one thread; to have effect, set before numpy is imported.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
+import orjson
+
+from mlops_pipelines.serve.predictor import BundleError, ModelError, Predictor
+from mlops_pipelines.serve.signature import Limits
+
+
+class JsonLines(logging.Formatter):
+    """Log records as JSON lines; of an exception only its type, for its text may quote a row."""
+
+    def __init__(self, model: str, version: int) -> None:
+        super().__init__()
+        self._who = {"model": model, "version": version, "pid": os.getpid()}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "event": record.getMessage().strip(),
+        } | self._who
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__name__
+        return orjson.dumps(line | getattr(record, "fields", {})).decode()
+
+
+def main() -> int:
+    """Run as the arguments say; 2 and one line on stderr when the bundle cannot be served."""
+    arguments = _arguments()
+    # The text of a warning may quote a row.
+    warnings.simplefilter("ignore")
+    logging.raiseExceptions = False
+    try:
+        if arguments.answer:
+            return _answer(Predictor.load(arguments.bundle, verify=True))
+        return _serve(arguments)
+    except (BundleError, ModelError, OSError, ValueError) as exc:
+        print(f"mlops_pipelines.serve: {exc}", file=sys.stderr)
+        return 2
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -P -m mlops_pipelines.serve")
+    parser.add_argument("--bundle", type=Path, required=True, help="the folder to serve")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--answer", action="store_true", help='answer {"rows": [[…], …]} from stdin')
+    what.add_argument("--listen-fd", type=int, help="an inherited listening TCP socket")
+    what.add_argument("--port", type=int, help="listen here, and serve at once")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--serve", action="store_true", help="serve without waiting to be told")
+    parser.add_argument("--log-dir", type=Path, help="where the prediction log is written")
+    parser.add_argument("--control-dir", type=Path, help="where the private sockets are made")
+    parser.add_argument("--fsync", action=argparse.BooleanOptionalAction, default=True)
+    limits = Limits()
+    parser.add_argument("--max-body-bytes", type=int, default=limits.body_bytes)
+    parser.add_argument("--max-rows", type=int, default=limits.rows)
+    parser.add_argument("--max-in-flight", type=int, default=limits.in_flight)
+    arguments = parser.parse_args()
+    if not arguments.answer and arguments.log_dir is None:
+        parser.error("--log-dir is needed to serve")
+    return arguments
+
+
+def _answer(predictor: Predictor) -> int:
+    rows = orjson.loads(sys.stdin.buffer.read())["rows"]
+    names = predictor.meta.names
+    wrong = [index for index, row in enumerate(rows) if len(row) != len(names)]
+    if wrong or not rows:
+        raise ValueError(f"stdin: expected rows of {len(names)} values, not so in rows {wrong[:5]}")
+    answer = predictor.predict({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    print(orjson.dumps({"predictions": answer.predictions, "scores": answer.scores}).decode())
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from mlops_pipelines.serve.app import App
+    from mlops_pipelines.serve.bundle import read_bundle
+    from mlops_pipelines.serve.log import SegmentWriter
+    from mlops_pipelines.serve.worker import Worker, control_paths
+
+    meta = read_bundle(arguments.bundle.absolute())
+    if arguments.control_dir is not None:
+        control_paths(arguments.control_dir, meta.version, os.getpid())
+        arguments.control_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if arguments.port is not None:
+        listener = _listen(arguments.host, arguments.port)
+    else:
+        listener = socket.socket(fileno=arguments.listen_fd)
+        listener.set_inheritable(False)
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(meta.model, meta.version))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("mlops_pipelines.serve").setLevel(logging.INFO)
+
+    predictor = Predictor.load(arguments.bundle, verify=True)
+    stem = f"{meta.model}-v{meta.version}"
+    header = {
+        "schema": 1,
+        "model": meta.model,
+        "model_version": meta.version,
+        "bundle": meta.digest,
+        "instance": f"{socket.gethostname()}-{os.getpid()}",
+    }
+    columns = {"kind": "predictions", "columns": meta.names}
+    predictions = SegmentWriter(arguments.log_dir, stem, header | columns, arguments.fsync)
+    labels = SegmentWriter(
+        arguments.log_dir, f"labels-{stem}", header | {"kind": "labels"}, arguments.fsync
+    )
+    limits = Limits(arguments.max_body_bytes, arguments.max_rows, arguments.max_in_flight)
+    app = App(predictor, predictions, labels, limits)
+    at_once = arguments.serve or arguments.port is not None
+    Worker(app, listener, arguments.control_dir, at_once).run()
+    predictions.close()
+    labels.close()
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as exc:
+        # Python repeats the address in brackets.
+        reason = (exc.strerror or "").partition(" (")[0]
+        raise OSError(f"{host}:{port} cannot be listened on: {reason}") from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_pipelines.serve.log import LogError, SegmentWriter, uuid7
+from mlops_pipelines.serve.segments import LabelRow, Prediction, read_segments
+
+HEADER = {"schema": 1, "kind": "predictions", "model": "m", "columns": ["a", "b"]}
+TIME = "2026-03-01T12:00:00.000000Z"
+
+
+def row(number: int, features: list[object] | None = None) -> Prediction:
+    features = [number / 3, None] if features is None else features
+    return Prediction(f"p{number}", "r", 0, TIME, TIME, 1, 0.25, [0.75, 0.25], 0.5, features)
+
+
+def write(writer: SegmentWriter, rows: list[Prediction]) -> None:
+    asyncio.run(writer.append(rows))
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_what_is_written_is_read(tmp_path: Path, fsync: bool) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER, fsync)
+    write(writer, [row(1), row(2)])
+    write(writer, [row(3)])
+    (segment,) = read_segments(tmp_path, "predictions")
+    assert (segment.header, segment.rows, segment.corrupt) == (HEADER, [row(1), row(2), row(3)], 0)
+    assert writer.bytes_written == segment.path.stat().st_size
+    writer.close()
+
+
+def test_labels_are_segments_of_their_own(tmp_path: Path) -> None:
+    labels = SegmentWriter(tmp_path, "labels-m-v1", {"schema": 1, "kind": "labels"})
+    truth = LabelRow("p1", "yes", None, TIME)
+    asyncio.run(labels.append([truth]))
+    assert [segment.rows for segment in read_segments(tmp_path, "labels")] == [[truth]]
+    assert list(read_segments(tmp_path, "predictions")) == []
+    labels.close()
+
+
+def test_a_full_segment_is_followed_by_another(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER, rotate_bytes=500)
+    rows = [row(number) for number in range(20)]
+    for one in rows:
+        write(writer, [one])
+    writer.close()
+    segments = list(read_segments(tmp_path, "predictions"))
+    assert len(segments) > 3
+    assert [found for segment in segments for found in segment.rows] == rows
+    assert all(segment.path.stat().st_size <= 500 for segment in segments)
+    assert writer.bytes_written == sum(segment.path.stat().st_size for segment in segments)
+
+
+def test_more_than_a_segment_at_once_is_still_one_write(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER, rotate_bytes=200)
+    rows = [row(number) for number in range(20)]
+    write(writer, rows)
+    writer.close()
+    assert [segment.rows for segment in read_segments(tmp_path, "predictions")] == [rows]
+
+
+def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER, rotate_bytes=2000)
+
+    async def many() -> None:
+        await asyncio.gather(*(writer.append([row(n), row(n)]) for n in range(100)))
+
+    asyncio.run(many())
+    writer.close()
+    found = [r for segment in read_segments(tmp_path, "predictions") for r in segment.rows]
+    assert found == [row(n) for n in range(100) for _ in range(2)]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 100])
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: int) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER)
+    write(writer, [row(1), row(2)])
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-cut])
+    (segment,) = read_segments(tmp_path, "predictions")
+    assert (segment.rows, segment.corrupt) == ([row(1)], 0)
+
+
+@pytest.mark.parametrize("line", [b"", b"\x00\x00", b"{}", b"[1, 2]", b'["half'])
+def test_a_corrupt_line_among_others_is_counted(tmp_path: Path, line: bytes) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER)
+    write(writer, [row(1)])
+    write(writer, [row(2)])
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    head, first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([head, first, line, second, b""]))
+    (segment,) = read_segments(tmp_path, "predictions")
+    assert (segment.rows, segment.corrupt) == ([row(1), row(2)], 1)
+
+
+def test_a_row_of_another_width_is_corrupt(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER)
+    write(writer, [row(1), row(2, features=[1.0])])
+    writer.close()
+    (segment,) = read_segments(tmp_path, "predictions")
+    assert (segment.rows, segment.corrupt) == ([row(1)], 1)
+
+
+@pytest.mark.parametrize("text", ["", '{"schema": 1, "kind"', "nonsense\n", '{"schema": 9}\n'])
+def test_a_segment_without_a_readable_header_is_left_out(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m-v1-1-1.ndjson").write_text(text)
+    assert list(read_segments(tmp_path, "predictions")) == []
+
+
+def test_a_folder_that_cannot_be_written_is_a_log_error_until_it_can(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    writer = SegmentWriter(folder, "m-v1", HEADER)
+    write(writer, [row(1)])
+    folder.rename(tmp_path / "old")
+    for path in (tmp_path / "old").iterdir():
+        path.unlink()
+    folder.write_text("a file where the folder was")
+    with pytest.raises(LogError, match="log cannot be written: File exists"):
+        write(writer, [row(2)])
+    with pytest.raises(LogError):
+        writer.check()
+    folder.unlink()
+    writer.check()
+    write(writer, [row(3)])
+    writer.close()
+    assert [segment.rows for segment in read_segments(folder, "predictions")] == [[row(3)]]
+
+
+@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=2))
+def test_floats_survive_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, features: list[float | None]
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    header = HEADER | {"columns": [str(index) for index in range(len(features))]}
+    writer = SegmentWriter(folder, "m-v1", header, fsync=False)
+    write(writer, [row(1, features)])
+    writer.close()
+    (segment,) = read_segments(folder, "predictions")
+    assert [v if v is None else v.hex() for v in segment.rows[0].features] == [
+        v if v is None else v.hex() for v in features
+    ]
+
+
+def test_a_uuid7_is_one_and_sorts_by_time() -> None:
+    before = time.time_ns() // 1_000_000
+    first = uuid.UUID(uuid7())
+    time.sleep(0.002)
+    second = uuid.UUID(uuid7())
+    assert (first.version, first.variant) == (7, uuid.RFC_4122)
+    assert before <= first.int >> 80 <= time.time_ns() // 1_000_000
+    assert first < second
+    assert len({uuid7() for _ in range(1000)}) == 1000
