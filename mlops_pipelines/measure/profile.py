@@ -1,0 +1,252 @@
+"""Counts per bin of each column: what is kept of a window of rows.
+
+Profiles of the same bins add: hours to a day, replicas to a service, sites to a fleet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mlops_pipelines.errors import DataError
+from mlops_pipelines.measure.outputs import Codes, Floats
+
+Kind = Literal["numeric", "categorical"]
+
+SCHEMA = 1
+MAX_BINS = 20
+ROWS_PER_BIN = 50
+MAX_LEVELS = 50
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column to watch, and how its values are read."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """How often each cell of one column was seen.
+
+    Numeric: `edges` are the m lower edges of the bins, then the upper end of the range; `counts`
+    are below the range, the m bins, above it, missing (or not a finite number); `total` is the sum
+    of the values. Categorical: `levels`, and `counts` of each, of all others, of missing.
+    """
+
+    name: str
+    kind: Kind
+    edges: tuple[float, ...]
+    levels: tuple[str, ...]
+    counts: tuple[int, ...]
+    total: float
+
+    @property
+    def n(self) -> int:
+        """Rows counted."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values that are there; None where there are none, and for categories."""
+        present = self.n - self.counts[-1]
+        return self.total / present if present and self.kind == "numeric" else None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What each count is of, in words."""
+        if self.kind == "categorical":
+            return (*(f"{level!r}" for level in self.levels), "other levels", "missing")
+        low = [f"{edge:.4g}" for edge in self.edges]
+        between = [f"{a} to {b}" for a, b in pairwise(low)]
+        return (f"below {low[0]}", *between, f"above {low[-1]}", "missing")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The column profiles of a window of n rows."""
+
+    n: int
+    columns: tuple[ColumnProfile, ...]
+
+    def to_json(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Profile:
+        """Raises DataError where the text is no profile, or one of another schema."""
+        try:
+            found = json.loads(text)
+            schema = found["schema"]
+            if schema == SCHEMA:
+                return cls(int(found["n"]), tuple(_column(item) for item in found["columns"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"profile: not readable as JSON of schema {SCHEMA}: {error!r}"
+            ) from error
+        raise DataError(f"profile: schema {schema}; this release reads schema {SCHEMA}")
+
+
+def reference_profile(frame: pd.DataFrame, columns: Sequence[Column]) -> Profile:
+    """The profile that others are compared with; its bins come from the frame itself.
+
+    Numeric columns get bins of about equal mass: 20, or fewer where that would leave fewer than 50
+    rows in each (but five at least); with 20 distinct values or fewer, one bin each. Categorical
+    columns get their 50 commonest levels; with more levels than that, the 50 are chosen on every
+    other row, where each was seen twice, and counted on the rest. Raises DataError for a column that is not there.
+    """
+    absent = [column.name for column in columns if column.name not in frame.columns]
+    if absent:
+        raise DataError(
+            f"profile: no column {', '.join(absent)} among {len(frame.columns)} columns"
+        )
+    profiles = []
+    for column in columns:
+        if column.kind == "numeric":
+            values = _numbers(frame[column.name])
+            profiles.append(_count_numbers(column.name, _edges(values), values))
+        else:
+            series = frame[column.name]
+            seen = _levels(series)
+            if len(seen) > MAX_LEVELS:
+                # The luckiest of many rare levels look commoner than they are, and a level seen
+                # once may be the name of somebody.
+                chosen = _levels(series.iloc[::2])
+                seen = {level: count for level, count in chosen.items() if count > 1}
+                series = series.iloc[1::2]
+            profiles.append(_count_levels(column.name, tuple(seen)[:MAX_LEVELS], series))
+    return Profile(len(frame), tuple(profiles))
+
+
+def profile_like(frame: pd.DataFrame, reference: Profile) -> Profile:
+    """The frame counted in the reference's bins. A column that is not there counts as missing."""
+    profiles = []
+    for column in reference.columns:
+        present = column.name in frame.columns
+        series = frame[column.name] if present else pd.Series(np.full(len(frame), np.nan))
+        if column.kind == "numeric":
+            profiles.append(_count_numbers(column.name, column.edges, _numbers(series)))
+        else:
+            profiles.append(_count_levels(column.name, column.levels, series))
+    return Profile(len(frame), tuple(profiles))
+
+
+def add(a: Profile, b: Profile) -> Profile:
+    """The profile of both windows together. Raises ValueError where their bins differ."""
+    require_same_bins(a, b)
+    return Profile(
+        a.n + b.n,
+        tuple(
+            ColumnProfile(
+                one.name,
+                one.kind,
+                one.edges,
+                one.levels,
+                tuple(x + y for x, y in zip(one.counts, other.counts, strict=True)),
+                _bounded(one.total + other.total),
+            )
+            for one, other in zip(a.columns, b.columns, strict=True)
+        ),
+    )
+
+
+def require_same_bins(a: Profile, b: Profile) -> None:
+    """Raises ValueError naming the first column whose bins differ."""
+    names, others = ([column.name for column in profile.columns] for profile in (a, b))
+    if names != others:
+        differ = sorted(set(names) ^ set(others)) or names
+        raise ValueError(f"profiles of different columns: {', '.join(differ)}")
+    for one, other in zip(a.columns, b.columns, strict=True):
+        if (one.kind, one.edges, one.levels) != (other.kind, other.edges, other.levels):
+            raise ValueError(
+                f"column {one.name}: the profiles have different bins; "
+                "make both with profile_like and the same reference"
+            )
+
+
+def _numbers(series: pd.Series[Any]) -> Floats:
+    """Finite numbers, NaN for all else."""
+    missing = series.isna().to_numpy(dtype=bool)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(object)
+    read = pd.to_numeric(series, errors="coerce")
+    values = np.array(read.to_numpy(dtype=np.float64, na_value=np.nan))
+    values[missing | ~np.isfinite(values)] = np.nan
+    return values
+
+
+def _edges(values: Floats) -> tuple[float, ...]:
+    ordered = np.sort(values[~np.isnan(values)])
+    n = len(ordered)
+    if not n:
+        return (0.0, 0.0)
+    firsts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    if len(firsts) > MAX_BINS:
+        bins = min(MAX_BINS, max(5, n // ROWS_PER_BIN))
+        lower = np.unique(ordered[np.arange(bins) * n // bins])
+    else:
+        lower = ordered[firsts]
+    return (*(float(edge) for edge in lower), float(ordered[-1]))
+
+
+def _count_numbers(name: str, edges: tuple[float, ...], values: Floats) -> ColumnProfile:
+    present = values[~np.isnan(values)]
+    bins: Codes = np.searchsorted(np.array(edges[:-1]), present, side="right").astype(np.int64)
+    bins[present > edges[-1]] = len(edges)
+    counts = np.bincount(bins, minlength=len(edges) + 1).tolist()
+    with np.errstate(over="ignore"):
+        total = _bounded(float(present.sum()))
+    return ColumnProfile(name, "numeric", edges, (), (*counts, len(values) - len(present)), total)
+
+
+def _levels(series: pd.Series[Any]) -> dict[str, int]:
+    """How often each level was seen, the commonest first."""
+    seen: dict[str, int] = {}
+    for value, count in series.astype(object).value_counts(sort=False).items():
+        level = _level(value)
+        seen[level] = seen.get(level, 0) + int(count)
+    return dict(sorted(seen.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _level(value: object) -> str:
+    # A missing value turns a column of integers into floats: 1 and 1.0 are one level.
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
+
+
+def _count_levels(name: str, levels: tuple[str, ...], series: pd.Series[Any]) -> ColumnProfile:
+    seen = _levels(series)
+    counts = [seen.get(level, 0) for level in levels]
+    present = sum(seen.values())
+    return ColumnProfile(
+        name,
+        "categorical",
+        (),
+        levels,
+        (*counts, present - sum(counts), len(series) - present),
+        0.0,
+    )
+
+
+def _bounded(total: float) -> float:
+    """A sum that JSON can hold, whatever its values."""
+    return float(np.nan_to_num(total))
+
+
+def _column(found: dict[str, Any]) -> ColumnProfile:
+    return ColumnProfile(
+        found["name"],
+        found["kind"],
+        tuple(found["edges"]),
+        tuple(found["levels"]),
+        tuple(found["counts"]),
+        found["total"],
+    )
