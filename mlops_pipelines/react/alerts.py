@@ -43,7 +43,7 @@ class Alerts:
                 return self._failed(index, url, model, "it is not an Apprise URL")
             if not sender.notify(body=body, title=title, notify_type=NotifyType.WARNING):
                 return self._failed(index, url, model, "it did not take the message")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (an alert must not break what it tells of)
             return self._failed(index, url, model, type(error).__name__)
         finally:
             apprise_log.disabled = was

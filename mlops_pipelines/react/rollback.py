@@ -77,9 +77,9 @@ def decide(spec: ModelSpec, evidence: Evidence) -> Decision:
         if getattr(evidence, name) == "insufficient_data"
     ]
     if few:
-        return Decision(
-            "none", None, f"{_night(evidence)}: too few rows to judge {', '.join(few)}; rest is ok"
-        )
+        rest = "; the rest is ok" if len(few) < 3 else ""
+        seen = f"too few rows to judge {', '.join(few)}{rest}"
+        return Decision("none", None, f"{_night(evidence)}: {seen}")
     return Decision("none", None, f"{_night(evidence)}: all is well")
 
 

@@ -1,0 +1,1 @@
+"""How a served model does: its predictions, labels, drift, performance and health, day by day."""

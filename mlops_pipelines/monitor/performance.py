@@ -1,0 +1,287 @@
+"""How well a day's labelled rows were predicted, and whether the previous version did better."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mlops_pipelines.errors import DataError
+from mlops_pipelines.measure.intervals import (
+    Interval,
+    PairedDifference,
+    bootstrap_interval,
+    paired_bootstrap,
+)
+from mlops_pipelines.measure.metrics import better, evaluate, per_row_loss
+from mlops_pipelines.measure.outputs import Outputs
+from mlops_pipelines.measure.slices import Slice, by_slice, worst_rows
+from mlops_pipelines.monitor.outcome import Outcome, outcome
+from mlops_pipelines.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from mlops_pipelines.serve.predictor import Predictor
+
+Status = Literal["ok", "alarm", "insufficient_data"]
+
+WORST = 20
+_SEED = 0
+_WORST_COLUMNS = ["prediction_id", "predicted_at", "label", "prediction", "score"]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What `labelled` rows of `version` show of `metric`, and the evidence for `status`.
+
+    `limit` is the value beyond which it fell too far below `baseline`, which the holdout gave.
+    `versions` has every metric of each version that answered. `previous_difference` is the
+    improvement of the previous version over this one on the same rows, None where they cannot be
+    compared. `worst` are the rows with the largest loss, at most 20, the worst first.
+    """
+
+    status: Status
+    version: int
+    metric: str
+    value: float | None
+    interval: Interval | None
+    baseline: float | None
+    limit: float | None
+    labelled: int
+    versions: Mapping[int, Mapping[str, float]]
+    slices: tuple[Slice[float | None], ...]
+    previous: int | None
+    previous_difference: PairedDifference | None
+    worst: pd.DataFrame
+    sentence: str
+
+    @property
+    def previous_clearly_better(self) -> bool:
+        """Whether the whole interval of the previous version's improvement lies above zero."""
+        return self.previous_difference is not None and self.previous_difference.clearly_better
+
+    def metrics(self) -> dict[str, float]:
+        """What is logged of the night, under the names that training uses."""
+        found = {"labelled": float(self.labelled), **self.versions.get(self.version, {})}
+        if self.interval is not None:
+            found[f"{self.metric}_low"] = self.interval.low
+            found[f"{self.metric}_high"] = self.interval.high
+        if self.baseline is not None:
+            found[f"{self.metric}_baseline"] = self.baseline
+        if self.previous_difference is not None:
+            found["previous_improvement"] = self.previous_difference.improvement
+        return found
+
+    def evidence(self) -> dict[str, Any]:
+        """What the status rests on, as a JSON value."""
+        interval, difference = self.interval, self.previous_difference
+        return {
+            "metric": self.metric,
+            "value": self.value,
+            "interval": None if interval is None else [interval.low, interval.high],
+            "baseline": self.baseline,
+            "limit": self.limit,
+            "labelled": self.labelled,
+            "previous": self.previous,
+            "previous_improvement": None if difference is None else difference.improvement,
+            "previous_interval": None if difference is None else [difference.low, difference.high],
+        }
+
+    def markdown(self) -> str:
+        """The sentence, and tables of versions and slices."""
+        lines = [self.sentence, ""]
+        names = list(dict.fromkeys(name for found in self.versions.values() for name in found))
+        if names:
+            lines += [f"| version | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+            for version, found in sorted(self.versions.items()):
+                cells = (f"{found[name]:.4g}" if name in found else "" for name in names)
+                lines.append(f"| {version} | {' | '.join(cells)} |")
+        if self.slices:
+            lines += ["", f"| slice | rows | {self.metric} |", "|---|---|---|"]
+            for part in self.slices:
+                cell = "too few rows" if part.result is None else f"{part.result:.4g}"
+                lines.append(f"| {_cell(f'{part.segment} = {part.value}')} | {part.n} | {cell} |")
+        return "\n".join(lines)
+
+    def worst_markdown(self) -> str:
+        """The worst rows as a table; `mlops replay` takes the prediction ids."""
+        lines = ["| prediction | predicted at | label | answer | score | loss |", "|---" * 6 + "|"]
+        for row in self.worst.itertuples(index=False):
+            score = "" if pd.isna(row.score) else f"{row.score:.4g}"
+            lines.append(
+                f"| {_cell(row.prediction_id)} | {row.predicted_at:%Y-%m-%d %H:%M:%S} | "
+                f"{_cell(row.label)} | {_cell(row.prediction)} | {score} | {row.loss:.4g} |"
+            )
+        return "\n".join(lines)
+
+
+def assess(
+    spec: ModelSpec,
+    rows: pd.DataFrame,
+    version: int,
+    baseline: Mapping[str, float],
+    predictor: Predictor | None = None,
+    previous: int | None = None,
+    *,
+    classes: Sequence[Hashable] | None = None,
+) -> Performance:
+    """Judge `version` on the labelled rows of a day, beside `previous` answering the same rows.
+
+    `baseline` are the metrics of its holdout, `predictor` is the previous version's, `classes` are
+    the labels in the order of the logged probabilities (those in the rows unless given). `alarm`
+    when the metric fell by more than spec.react.rollback.drop and its 95 % interval excludes the
+    baseline; `insufficient_data` when fewer than spec.monitor.min_rows rows are labelled or the
+    metric is undefined on them. Intervals are percentile bootstraps with a fixed seed.
+    """
+    metric = spec.main_metric
+    if classes is None and predictor is not None and spec.task == "multiclass_classification":
+        classes = predictor.meta.classes
+    by_version = {
+        int(number): outcome(spec, part, classes)
+        for number, part in rows.groupby("model_version", sort=True)
+    }
+    own = by_version.get(version) or outcome(spec, rows.iloc[:0], classes)
+    labelled = len(own.rows)
+    interval, why = _interval(spec, metric, own)
+    expected = baseline.get(metric)
+    if expected is None:
+        why = why or f"version {version} has no {metric} on its holdout to compare with"
+    limit = None if expected is None else expected - better(metric, spec.react.rollback.drop, 0)
+    difference, compared = None, ""
+    if interval is not None and predictor is not None and previous is not None:
+        difference, compared = _against(metric, own, predictor, previous)
+    status: Status = "insufficient_data"
+    if interval is not None and expected is not None and limit is not None:
+        fell = better(metric, limit, interval.value) > 0
+        best = interval.high if better(metric, 1, 0) > 0 else interval.low
+        status = "alarm" if fell and better(metric, expected, best) > 0 else "ok"
+        why = (
+            f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) "
+            f"on {labelled} labelled rows; {expected:.4g} on the holdout, limit {limit:.4g}"
+        )
+    if own.unusable:
+        why += f"; {own.unusable} labels left out: they are none of the classes, or no numbers"
+    return Performance(
+        status=status,
+        version=version,
+        metric=metric,
+        value=None if interval is None else interval.value,
+        interval=interval,
+        baseline=expected,
+        limit=limit,
+        labelled=labelled,
+        versions={number: _metrics(spec, found) for number, found in by_version.items()},
+        slices=_slices(spec, metric, own),
+        previous=previous,
+        previous_difference=difference,
+        worst=_worst(spec, own),
+        sentence=f"{why}; {compared}" if compared else why,
+    )
+
+
+def _interval(spec: ModelSpec, metric: str, own: Outcome) -> tuple[Interval | None, str]:
+    """The metric with its interval, or why there is none."""
+    labelled = len(own.rows)
+    if labelled < spec.monitor.min_rows:
+        return None, f"{labelled} labelled rows; {spec.monitor.min_rows} are needed to judge"
+    if own.classes and len(set(own.truth.tolist())) < 2:
+        return None, f"{labelled} labelled rows, all of one class"
+    if spec.task == "binary_classification" and len(own.classes) != 2:
+        return None, f"{labelled} labelled rows of {len(own.classes)} classes; two were expected"
+    try:
+        return bootstrap_interval(metric, own.truth, own.outputs, own.classes, seed=_SEED), ""
+    except DataError as error:
+        return None, f"{labelled} labelled rows: {error}"
+
+
+def _against(
+    metric: str, own: Outcome, predictor: Predictor, previous: int
+) -> tuple[PairedDifference | None, str]:
+    """How much better the previous version answers the same rows, and that in words."""
+    from mlops_pipelines.serve.predictor import BundleError, ModelError
+
+    name = f"version {previous}"
+    missing = [column for column in predictor.meta.names if column not in own.rows.columns]
+    if missing:
+        return None, f"{name} cannot be compared: the log lacks its columns {', '.join(missing)}"
+    ordered = tuple(predictor.meta.classes or ())
+    if set(ordered) - set(own.classes) if own.classes else ordered:
+        return None, f"{name} cannot be compared: its classes are other ones"
+    try:
+        answer = predictor.predict_frame(own.rows)
+        theirs = _outputs(answer.predictions, answer.scores, answer.probabilities, ordered, own)
+        found = paired_bootstrap(metric, own.truth, theirs, own.outputs, own.classes, seed=_SEED)
+    except (BundleError, ModelError, DataError, TypeError, ValueError) as error:
+        return None, f"{name} cannot be compared: it raised {type(error).__name__} on these rows"
+    verdict = "clearly better" if found.clearly_better else "not clearly better"
+    return found, (
+        f"{name} is {verdict} on the same rows: {found.a:.4g}, "
+        f"by {found.improvement:.4g} ({found.low:.4g} to {found.high:.4g})"
+    )
+
+
+def _outputs(
+    predictions: list[Any],
+    scores: list[float] | None,
+    probabilities: list[list[float]] | None,
+    ordered: tuple[Hashable, ...],
+    own: Outcome,
+) -> Outputs:
+    """Another model's answer in the order of the outcome's classes."""
+    if not own.classes:
+        numbers = np.asarray(predictions, dtype=np.float64)
+        return Outputs(numbers, numbers)
+    labels = np.empty(len(predictions), dtype=object)
+    labels[:] = predictions
+    shares = None
+    if probabilities is not None:
+        shares = np.zeros((len(predictions), len(own.classes)))
+        given = np.asarray(probabilities, dtype=np.float64)
+        for place, label in enumerate(ordered):
+            shares[:, own.classes.index(label)] = given[:, place]
+    return Outputs(labels, None if scores is None else np.asarray(scores, dtype=np.float64), shares)
+
+
+def _metrics(spec: ModelSpec, found: Outcome) -> dict[str, float]:
+    if not len(found.rows):
+        return {}
+    try:
+        return evaluate(spec.task, found.truth, found.outputs, found.classes)
+    except DataError:
+        # One class only, so far: the day's rows do not show what the task's classes are.
+        return {}
+
+
+def _slices(spec: ModelSpec, metric: str, own: Outcome) -> tuple[Slice[float | None], ...]:
+    logged = [name for name in spec.data.segments if name in own.rows.columns]
+
+    def measure(positions: np.ndarray[Any, Any]) -> float | None:
+        part = Outcome(
+            own.rows.iloc[positions],
+            own.truth[positions],
+            own.outputs.take(positions),
+            own.classes,
+            0,
+        )
+        return _metrics(spec, part).get(metric)
+
+    return by_slice(own.rows[logged], measure) if logged and len(own.rows) else ()
+
+
+def _worst(spec: ModelSpec, own: Outcome) -> pd.DataFrame:
+    empty = own.rows.reindex(columns=_WORST_COLUMNS).iloc[:0].assign(loss=np.float64())
+    if not len(own.rows):
+        return empty
+    try:
+        loss = per_row_loss(spec.task, own.truth, own.outputs, own.classes)
+    except DataError:
+        return empty
+    places = worst_rows(loss, WORST)
+    found = own.rows.iloc[places][_WORST_COLUMNS].assign(loss=loss[places])
+    return found.reset_index(drop=True)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
