@@ -44,6 +44,11 @@ class Ran:
         """The outcome of the check called `name`, None where it did not run."""
         return next((check for check in self.checks if check.name == name), None)
 
+    def metadata_of_check(self, name: str) -> Mapping[str, Any]:
+        """What the check called `name` rests on; empty where it did not run."""
+        check = self.check(name)
+        return check.metadata if check else {}
+
     def raise_on_failure(self) -> Ran:
         """Itself; raises RunFailedError with the reason where the run failed."""
         if not self.success:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +61,15 @@ def replay(
 
 def _answer(bundle: Path, rows: list[list[Any]]) -> dict[str, Any]:
     """What the bundle's own server code answers to `rows`, in a process of its own."""
+    from mlops_pipelines.release.targets.worker import serve_command, serve_environment
+
     done = subprocess.run(
-        [sys.executable, "-m", "mlops_pipelines.serve", "--bundle", str(bundle), "--answer"],
+        [*serve_command(bundle), "--answer"],
         input=json.dumps({"rows": rows}),
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(bundle / "code"), "OMP_NUM_THREADS": "1"},
+        env=serve_environment(bundle),
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -100,8 +100,11 @@ def _request(
 
 def _in_log(log_dir: Path, prediction_id: str) -> list[dict[str, Any]]:
     for segment in read_segments(log_dir, "predictions"):
-        requests = [r.request_id for r in segment.rows if r.prediction_id == prediction_id]
-        if requests:
+        # A caller may use a request id again, but no two requests are logged at one time.
+        asked = [
+            (r.request_id, r.logged_at) for r in segment.rows if r.prediction_id == prediction_id
+        ]
+        if asked:
             names = segment.header["columns"]
             return [
                 {
@@ -114,7 +117,7 @@ def _in_log(log_dir: Path, prediction_id: str) -> list[dict[str, Any]]:
                     "features": dict(zip(names, row.features, strict=True)),
                 }
                 for row in segment.rows
-                if row.request_id == requests[0]
+                if (row.request_id, row.logged_at) == asked[0]
             ]
     return []
 
@@ -131,7 +134,8 @@ def _in_days(store: Store, model: str, prediction_id: str) -> list[dict[str, Any
         asked = frame[frame["prediction_id"] == prediction_id]
         if asked.empty:
             continue
-        rows = frame[frame["request_id"] == asked["request_id"].iloc[0]]
+        together = ["request_id", "logged_at"]
+        rows = frame[(frame[together] == asked[together].iloc[0]).all(axis=1)]
         return [
             {
                 "prediction_id": row["prediction_id"],

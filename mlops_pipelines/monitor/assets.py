@@ -237,6 +237,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
         from mlops_pipelines.monitor.performance import assess
         from mlops_pipelines.release.bundle import open_predictor
         from mlops_pipelines.train.registry import Registry
+        from mlops_pipelines.train.snapshot import load_snapshot
 
         day, opened = context.partition_key, store.open()
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
@@ -246,6 +247,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
             nothing = _unknown("no_degradation", "insufficient_data: no labelled rows yet")
             return dg.MaterializeResult(metadata={"labelled": 0}, check_results=[nothing])
         previous = _previous(registry, spec.name, version)
+        found_version = registry.version(spec.name, version)
         with (
             step(
                 context.log,
@@ -261,9 +263,12 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                 spec,
                 rows,
                 version,
-                registry.version(spec.name, version).metrics,
+                found_version.metrics,
                 open_predictor(registry, opened, spec.name, previous) if previous else None,
                 previous,
+                classes=load_snapshot(
+                    opened, spec.name, found_version.tags[record.SNAPSHOT]
+                ).classes,
             )
             night.log_metrics(found.metrics())
             counted["rows"] = found.labelled

@@ -1,0 +1,84 @@
+"""Ticks of what `dagster-daemon` does all the time: the real sensors and automation conditions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlops_pipelines.running import Ran, run_job
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, Definitions
+
+
+@dataclass
+class Daemon:
+    """Sensors and automation of one code location, evaluated when told to, with their cursors."""
+
+    defs: Definitions
+    instance: DagsterInstance
+    _cursors: dict[str, str | None] = field(default_factory=dict)
+    _automation: Any = None
+
+    def tick(self, sensor: str) -> list[Ran]:
+        """Evaluate `sensor` once, and execute the runs that it asks for."""
+        import dagster as dg
+
+        definition = self.defs.resolve_sensor_def(sensor)
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            instance_ref=self.instance.get_ref(),
+            cursor=self._cursors.get(sensor),
+            definitions=self.defs,
+            resources=dict(self.defs.resources or {}),
+        )
+        with context:
+            found = definition.evaluate_tick(context)
+        self._cursors[sensor] = found.cursor
+        return [
+            run_job(
+                self.defs,
+                self.instance,
+                str(request.job_name),
+                partition=request.partition_key,
+                config=request.run_config,
+                tags=request.tags,
+            )
+            for request in found.run_requests or []
+        ]
+
+    def automate(self) -> list[tuple[str, str | None]]:
+        """Evaluate the automation conditions once: the (asset, partition) that are asked for."""
+        import dagster as dg
+
+        found = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self._automation)
+        self._automation = found.cursor
+        keys = {result.key for result in found.results if isinstance(result.key, dg.AssetKey)}
+        return [
+            (key.to_user_string(), partition)
+            for key in sorted(keys)
+            for partition in sorted(found.get_requested_partitions(key), key=str)
+        ]
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """The alerts that are sent inside the block."""
+    heard: list[str] = []
+
+    class _Listener(logging.Handler):
+        def emit(self, entry: logging.LogRecord) -> None:
+            if hasattr(entry, "alert"):
+                heard.append(entry.getMessage())
+
+    logger, listener = logging.getLogger("mlops_pipelines.react.alerts"), _Listener()
+    logger.addHandler(listener)
+    propagates, logger.propagate = logger.propagate, False
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagates
