@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Daemon:
-    """Sensors and automation of one code location, evaluated when told to, with their cursors."""
+    """Sensors, and the automation of one model, evaluated when told to, with their cursors."""
 
     defs: Definitions
     instance: DagsterInstance
+    model: str
     _cursors: dict[str, str | None] = field(default_factory=dict)
     _automation: Any = None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +75,7 @@ class _Story:
     address: str = ""
 
     def run(self) -> None:
-        self.daemon = Daemon(self.bench.defs, self.instance)
+        self.daemon = Daemon(self.bench.defs, self.instance, MODEL)
         today = datetime.now(UTC).date()
         self.days = [(today - timedelta(days=n)).isoformat() for n in (3, 2, 1)]
         self.daemon.automate()
@@ -90,11 +92,14 @@ class _Story:
 
     def first_version(self) -> None:
         page = self.page
+        # Evidently takes seconds to import: it does so while the first server starts.
+        warming = threading.Thread(target=import_module, args=("evidently",), daemon=True)
         page.title("A first version")
         trained = self.train(
             "trained on the real rows, with a simple estimator",
             estimator={"python": "sklearn.naive_bayes:GaussianNB", "params": {}},
         )
+        warming.start()
         self.release(trained)
         self.meet_the_callers(trained)
         page.staged(
