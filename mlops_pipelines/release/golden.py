@@ -1,0 +1,105 @@
+"""The golden rows of a bundle: answers of today beside those of training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlops_pipelines.release.targets.worker import serve_command, serve_environment
+
+TOLERANCE = 1e-9
+"""Largest difference of a score, or of a regression's prediction, that counts as the same."""
+ANSWER_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How n answers compare: differing labels, and the largest difference of a score."""
+
+    rows: int
+    differing: int
+    largest_difference: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are the same answers."""
+        return self.differing == 0 and self.largest_difference <= TOLERANCE
+
+    @property
+    def sentence(self) -> str:
+        """What was found."""
+        if self.holds:
+            return f"{self.rows} golden rows are answered as in training"
+        return (
+            f"{self.differing} of {self.rows} golden predictions differ from training, scores by "
+            f"up to {self.largest_difference:.3g} ({TOLERANCE:g} is allowed)"
+        )
+
+
+class Golden:
+    """The rows and answers that were put aside when the bundle's model was trained."""
+
+    def __init__(self, bundle: Path) -> None:
+        self._bundle = bundle
+        self._said: dict[str, Any] = json.loads((bundle / "golden.json").read_bytes())
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        about: dict[str, Any] = json.loads((self._bundle / "bundle.json").read_bytes())
+        return about
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self._said["rows"])
+
+    def bare_rows(self) -> bytes:
+        """The rows as the server's `--answer` reads them."""
+        return json.dumps({"rows": self._said["rows"]}).encode()
+
+    def body(self) -> bytes:
+        """The rows as a request to /invocations."""
+        names = [column["name"] for column in self._about["columns"]]
+        return json.dumps(
+            {"dataframe_split": {"columns": names, "data": self._said["rows"]}}
+        ).encode()
+
+    def compare(self, answer: dict[str, Any]) -> Agreement:
+        """An answer to all of the rows beside the training-time one."""
+        then, now = self._said["predictions"], answer["predictions"]
+        # A regression's predictions are its scores, which are compared as numbers.
+        labels = zip(then, now, strict=True) if self._about["task"] != "regression" else ()
+        scores = zip(self._said["scores"] or [], answer.get("scores") or [], strict=True)
+        return Agreement(
+            rows=len(then),
+            differing=sum(a != b for a, b in labels),
+            largest_difference=max((abs(a - b) for a, b in scores), default=0.0),
+        )
+
+
+def rehearse(bundle: Path) -> tuple[bool, str]:
+    """Whether a bundle could take the traffic: loaded in a process of its own, it answers as ever.
+
+    Returns the verdict and one sentence; nothing is raised for a bundle that fails.
+    """
+    try:
+        golden = Golden(bundle)
+        done = subprocess.run(
+            [*serve_command(bundle), "--answer"],
+            input=golden.bare_rows(),
+            capture_output=True,
+            timeout=ANSWER_SECONDS,
+            env=serve_environment(bundle),
+            check=False,
+        )
+        if done.returncode != 0:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            return False, lines[-1] if lines else f"it ended with exit code {done.returncode}"
+        agreement = golden.compare(json.loads(done.stdout))
+    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
+        return False, f"it cannot be tried: {error}"
+    return agreement.holds, agreement.sentence

@@ -1,0 +1,165 @@
+"""Moves the traffic of a model from one version to another, and keeps MLflow's books after it.
+
+Traffic moves first and the books follow: the alias `champion` names what serves. A run that is
+killed in between leaves one version serving, and the next call here mends the books.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlops_pipelines import record
+from mlops_pipelines.errors import BusyError, ReleaseError
+from mlops_pipelines.logs import step
+from mlops_pipelines.release.bundle import bundle_of
+from mlops_pipelines.release.move import Deployment, Move, now
+from mlops_pipelines.release.targets.process import ProcessTarget
+from mlops_pipelines.spec import ModelSpec
+from mlops_pipelines.store import Store
+
+if TYPE_CHECKING:
+    from mlops_pipelines.train.registry import Registry, Version
+
+__all__ = ["Deployment", "reconcile", "release", "roll_back"]
+
+logger = logging.getLogger(__name__)
+
+
+def release(
+    registry: Registry,
+    store: Store,
+    target: ProcessTarget,
+    spec: ModelSpec,
+    version: int,
+    actor: str,
+    *,
+    reason: str = "",
+    force: bool = False,
+) -> Deployment:
+    """Put `version` in front of the traffic; an older one than the champion is a rollback by hand.
+
+    A quarantined version is refused unless `force`. Raises ReleaseError (BusyError where another
+    release is under way), NotFoundError, TrackingError; unless the message says otherwise, what
+    served before serves on.
+    """
+    with target.lock(spec.name, actor):
+        move = Move(registry, store, target, spec)
+        found = registry.version(spec.name, version)
+        if not force:
+            _refuse_quarantined(found)
+        move.mend_books()
+        return move.to(found, actor, reason)
+
+
+def roll_back(
+    registry: Registry,
+    store: Store,
+    target: ProcessTarget,
+    spec: ModelSpec,
+    to: int | None,
+    actor: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+    failed: int | None = None,
+) -> Deployment:
+    """Take the traffic from the version that `failed` (default: what serves); quarantine it.
+
+    `to` defaults to the alias `previous`, else to the version deployed last that is not in
+    quarantine. Asked again after it was done or interrupted, it completes what is missing. Raises
+    as `release` does; without a version to return to, or when that one does not answer, the
+    failing one keeps serving.
+    """
+    with target.lock(spec.name, actor):
+        move = Move(registry, store, target, spec)
+        serving, champion = move.serving(), registry.champion(spec.name)
+        failing = failed if failed is not None else _failing(registry, spec, serving, champion, to)
+        if serving not in (None, failing, to) and not _was_left(registry, spec, failing, serving):
+            raise ReleaseError(
+                f"{spec.name}: version {serving} serves by now, not version {failing} that was to "
+                "be rolled back; nothing moved"
+            )
+        if to is None:
+            to = serving if serving not in (None, failing) else move.return_to(failing)
+        if to is None:
+            raise ReleaseError(
+                f"{spec.name}: there is no version to roll back to: no other was ever deployed, or "
+                f"all are in quarantine; version {failing} keeps serving. Name one with --to, or "
+                "train another"
+            )
+        if to == failing:
+            raise ReleaseError(
+                f"{spec.name}: version {to} is the one that failed, so nothing can be rolled back "
+                "to it; it keeps serving"
+            )
+        found = registry.version(spec.name, to)
+        _refuse_quarantined(found)
+        bundle_of(registry, store, spec.name, to)
+        # Written before traffic moves: a run killed in between is completed by the next.
+        with step(logger, "quarantine", model=spec.name, version=failing):
+            if record.QUARANTINED not in registry.version(spec.name, failing).tags:
+                tags = {record.QUARANTINED_AT: now(), record.QUARANTINED: reason or "rolled back"}
+                registry.tag(spec.name, failing, tags)
+        done = move.to(found, actor, reason)
+        return replace(
+            done,
+            action="rollback",
+            previous=failing,
+            quarantined=failing,
+            evidence=evidence,
+        )
+
+
+def reconcile(
+    registry: Registry, store: Store, target: ProcessTarget, spec: ModelSpec
+) -> str | None:
+    """Make reality and books agree after a crash; says what was mended, None where nothing was.
+
+    The books follow the traffic; where no worker lives though some are wanted, the champion is
+    started; missing workers are started; a rollback that was interrupted is completed. A model
+    that is being released right now is left alone.
+    """
+    try:
+        with target.lock(spec.name, "reconcile"):
+            mended = [*target.tidy(spec.name)]
+            move = Move(registry, store, target, spec)
+            mended += [*move.revive(), *move.mend_books(), *move.finish_rollback()]
+            return "; ".join(mended) or None
+    except BusyError:
+        return None
+
+
+def _failing(
+    registry: Registry,
+    spec: ModelSpec,
+    serving: int | None,
+    champion: int | None,
+    to: int | None,
+) -> int:
+    """The version to take out of service: after an interrupted rollback, the old champion."""
+    if serving is None:
+        if champion is None:
+            raise ReleaseError(f"{spec.name}: no version serves, so there is nothing to roll back")
+        return champion
+    if champion in (None, serving) or to not in (None, serving):
+        return serving
+    interrupted = record.QUARANTINED in registry.version(spec.name, champion).tags
+    return champion if interrupted else serving
+
+
+def _was_left(registry: Registry, spec: ModelSpec, failing: int, serving: int | None) -> bool:
+    """Whether the books say that a rollback has left `failing` already."""
+    champion = registry.champion(spec.name)
+    tags = registry.version(spec.name, failing).tags
+    return record.QUARANTINED in tags and champion in (failing, serving)
+
+
+def _refuse_quarantined(found: Version) -> None:
+    why = found.tags.get(record.QUARANTINED)
+    if why is not None:
+        raise ReleaseError(
+            f"{found.model} version {found.version} is in quarantine ({why}); what serves keeps "
+            "serving. Deploy it with force: true if you know better"
+        )

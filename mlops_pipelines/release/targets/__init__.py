@@ -1,0 +1,1 @@
+"""Where bundles run; `process` is the embedded default."""
