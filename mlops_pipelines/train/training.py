@@ -1,0 +1,99 @@
+"""One training from a frozen snapshot to a registered version, as plain calls in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_pipelines import record
+from mlops_pipelines.project import Declared
+from mlops_pipelines.store import Store
+
+if TYPE_CHECKING:
+    from mlops_pipelines.measure.profile import Profile
+    from mlops_pipelines.train.fit import Fitted
+    from mlops_pipelines.train.registry import Registry
+    from mlops_pipelines.train.snapshot import Snapshot, SnapshotRows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A registered version and how it came out."""
+
+    version: int
+    run_id: str
+    rows: int
+    fitted: Fitted
+
+
+def train_version(
+    declared: Declared,
+    root: Path,
+    registry: Registry,
+    store: Store,
+    digest: str,
+    provenance: record.Provenance,
+    *,
+    python: str | None = None,
+    params: dict[str, Any] | None = None,
+    log: Callable[[str], None],
+) -> Trained:
+    """Fit on the snapshot `digest`, measure on its holdout, and register the version.
+
+    The MLflow run is finished whatever happens. Raises DataError, TrackingError, StoreError.
+    """
+    from mlops_pipelines.train.fit import fit
+    from mlops_pipelines.train.quality import learn_suite
+    from mlops_pipelines.train.snapshot import load_snapshot, read_rows
+
+    spec = declared.spec
+    snapshot = load_snapshot(store, spec.name, digest)
+    rows = read_rows(store, snapshot)
+    parent = registry.champion(spec.name)
+    tags = {
+        record.KIND: "training",
+        record.MODEL: spec.name,
+        record.SNAPSHOT: digest,
+        record.PARENT_VERSION: str(parent or ""),
+        **provenance.tags(),
+    }
+    with registry.training(spec.name, tags) as run:
+        fitted = fit(
+            spec,
+            snapshot,
+            rows.train,
+            rows.holdout,
+            root,
+            declared.folder,
+            python=python,
+            params=params,
+            on_progress=lambda name, share: log(f"{name}: {share:.0%}"),
+        )
+        version = registry.log_version(
+            run,
+            fitted,
+            snapshot,
+            learn_suite(rows.train, snapshot),
+            _reference(rows, snapshot, fitted),
+            provenance,
+            spec.description,
+        )
+    return Trained(version, run.run_id, snapshot.rows, fitted)
+
+
+def _reference(rows: SnapshotRows, snapshot: Snapshot, fitted: Fitted) -> Profile:
+    """The training rows' columns, and the scores of the holdout: those no model has learned."""
+    import pandas as pd
+
+    from mlops_pipelines.measure.profile import Column, Profile, reference_profile
+    from mlops_pipelines.train.snapshot import profile_columns
+
+    features = reference_profile(rows.train, profile_columns(snapshot))
+    if fitted.outputs.score is None:
+        return features
+    scores = reference_profile(
+        pd.DataFrame({"score": fitted.outputs.score}), [Column("score", "numeric")]
+    )
+    return Profile(features.n, (*features.columns, *scores.columns))
