@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# Nothing phones home unless someone asks for it, and no library is asked twice.
+# Nothing phones home unless someone asks for it. OpenMP's threads that wait for each other must
+# not spin: on shared cores a fit of half a second then takes ten.
 for _name, _value in {
+    "OMP_WAIT_POLICY": "PASSIVE",
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",

@@ -1,1 +1,1 @@
-"""`mlops demo`: the whole loop as a story. The jobs are the real ones; traffic and faults are staged."""
+"""`mlops demo`: the loop as a story. Its jobs are the real ones; traffic and faults are staged."""

@@ -36,8 +36,13 @@ class Daemon:
             definitions=self.defs,
             resources=dict(self.defs.resources or {}),
         )
-        with context:
-            found = definition.evaluate_tick(context)
+        # What a sensor says goes to its tick in the UI; here it would stand between the lines.
+        logging.disable(logging.INFO)
+        try:
+            with context:
+                found = definition.evaluate_tick(context)
+        finally:
+            logging.disable(logging.NOTSET)
         self._cursors[sensor] = found.cursor
         return [
             run_job(
@@ -55,7 +60,12 @@ class Daemon:
         """Evaluate the automation conditions once: the (asset, partition) that are asked for."""
         import dagster as dg
 
-        found = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self._automation)
+        found = dg.evaluate_automation_conditions(
+            self.defs,
+            self.instance,
+            asset_selection=dg.AssetSelection.groups(self.model),
+            cursor=self._automation,
+        )
         self._automation = found.cursor
         keys = {result.key for result in found.results if isinstance(result.key, dg.AssetKey)}
         return [

@@ -13,6 +13,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 
+def brief(text: str) -> str:
+    """The first clause of a longer reason."""
+    return text.partition(";")[0]
+
+
 class StoryError(Exception):
     """Something that the story tells did not happen."""
 
@@ -31,7 +36,7 @@ class Page:
 
     def staged(self, text: str) -> None:
         """What is staged, and not the product's doing."""
-        self.console.print(f"  [yellow]staged[/yellow]  {text}")
+        self.console.print(f"  [yellow]staged[/yellow]  {text}", soft_wrap=True)
 
     @contextmanager
     def step(self, name: str, says: str) -> Iterator[dict[str, Any]]:
@@ -69,7 +74,9 @@ class Page:
             version = f"{row['version']} {' '.join(row['aliases'])}".strip()
             numbers = [f"{row['metrics'].get(name, float('nan')):.4f}" for name in metrics]
             deployed = row["deployed"][11:19] if row["deployed"] else "never"
-            table.add_row(version, *numbers, row["gates"], deployed, row["rolled_back"] or "")
+            table.add_row(
+                version, *numbers, brief(row["gates"]), deployed, brief(row["rolled_back"])
+            )
         self.console.print()
         self.console.print(table)
 

@@ -46,7 +46,8 @@ def _refuse_strangers(bench: Workbench, model: str, *, told: bool) -> None:
     if others:
         raise MlopsError(
             f"{bench.project.home} holds versions of {', '.join(others)} that no demo made; "
-            "the demo would clear them. Give it a home of its own: MLOPS_HOME=.mlops-demo mlops demo"
+            "the demo would clear them. Give it a home of its own: "
+            "MLOPS_HOME=.mlops-demo mlops demo"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is staged: the rows that callers send, and the two faults. Everything else is the product."""
+"""What is staged: the rows that callers send, and the two faults; all else is the product."""
 
 from __future__ import annotations
 

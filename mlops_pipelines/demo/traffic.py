@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pandas as pd
@@ -73,7 +73,7 @@ class SteadyCallers:
         self.by_version: dict[int, int] = {}
         self.failed = 0
 
-    def __enter__(self) -> SteadyCallers:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

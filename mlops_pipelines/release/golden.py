@@ -12,7 +12,8 @@ from typing import Any
 from mlops_pipelines.release.targets.worker import serve_command, serve_environment
 
 TOLERANCE = 1e-9
-"""Largest difference of a score, or of a regression's prediction, that counts as the same."""
+"""Largest difference that counts as the same: of a probability, or of a regression's prediction
+relative to its size where that is above 1."""
 ANSWER_SECONDS = 60
 
 
@@ -77,7 +78,9 @@ class Golden:
         return Agreement(
             rows=len(then),
             differing=sum(a != b for a, b in labels),
-            largest_difference=max((abs(a - b) for a, b in scores), default=0.0),
+            largest_difference=max(
+                (abs(a - b) / max(1.0, abs(a)) for a, b in scores), default=0.0
+            ),
         )
 
 
