@@ -19,6 +19,7 @@ from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.train.answers import answer, golden, labels
 from mlops_pipelines.train.balance import balance, class_weights, fit_arguments, imbalance
 from mlops_pipelines.train.cross_validation import cross_validate
+from mlops_pipelines.train.curves import loss_curves, too_many_stages
 from mlops_pipelines.train.effort import measured
 from mlops_pipelines.train.estimator import build_estimator, last_step
 from mlops_pipelines.train.overfit import Overfit, judge_gap
@@ -128,6 +129,8 @@ def _fit(
         seen = answer(estimator, rows, snapshot)
     held = labels(holdout, snapshot)
     metrics, train_metrics = _metrics(snapshot, held, outputs), _metrics(snapshot, truth, seen)
+    curves = loss_curves(estimator, (rows, truth), (features(holdout, snapshot), held))
+    said.append(too_many_stages(curves))
     main = spec.main_metric
     fitted = Fitted(
         estimator=estimator,
@@ -136,7 +139,7 @@ def _fit(
         metrics=metrics,
         train_metrics=train_metrics,
         cross_validation=folds,
-        curves=_curves(last_step(estimator)),
+        curves=curves,
         overfit=judge_gap(main, train_metrics.get(main), metrics.get(main)),
         seconds=effort.seconds,
         cpu_seconds=effort.cpu_seconds,
@@ -190,28 +193,6 @@ def _check_classes(estimator: Any, snapshot: Snapshot, path: str) -> None:
             f"{path}: its classes_ are not the target's, in sorted order (found {count}, expected "
             f"{len(snapshot.classes)})"
         )
-
-
-def _curves(learner: Any) -> dict[str, list[float]]:
-    """Loss per iteration, where the estimator kept it."""
-    curves: dict[str, list[float]] = {}
-    if hasattr(learner, "loss_curve_"):
-        curves["train_loss"] = list(learner.loss_curve_)
-        curves["validation_score"] = list(getattr(learner, "validation_scores_", None) or [])
-    elif type(learner).__name__.startswith("HistGradientBoosting"):
-        # Its scores are the negated loss, unless `scoring` asks for another; empty without early
-        # stopping.
-        loss = learner.scoring == "loss"
-        sign, what = (-1.0, "loss") if loss else (1.0, "score")
-        curves[f"train_{what}"] = [sign * float(value) for value in learner.train_score_]
-        curves[f"validation_{what}"] = [sign * float(value) for value in learner.validation_score_]
-    elif type(learner).__name__.startswith("GradientBoosting"):
-        curves["train_loss"] = [float(value) for value in learner.train_score_]
-    return {
-        name: [float(value) for value in values]
-        for name, values in curves.items()
-        if len(values) and np.isfinite(values).all()
-    }
 
 
 def _flat_params(estimator: Any, path: str, spec: ModelSpec, snapshot: Snapshot) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_a_model_holds_until_the_drift_and_falls_with_it(
     rows = read_rows(store, snapshot)
     fitted = fit(spec, snapshot, rows.train, rows.holdout, ROOT, FOLDER)
     assert fitted.class_weights is not None
-    assert {"train_loss", "validation_loss"} <= set(fitted.curves)
+    assert {"train_loss", "holdout_loss"} <= set(fitted.curves)
 
     def area_in(first: int) -> float:
         days = [generate.DRIFT_DAY + timedelta(days=first + ago) for ago in range(10)]
