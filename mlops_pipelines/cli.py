@@ -52,7 +52,7 @@ def _say(value: Any, as_json: bool, text: Callable[[], str]) -> None:
 @main.command(epilog="Example: mlops demo --json seen.json")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write what was seen.")
 def demo(json_file: Path | None) -> None:
-    """Tell the whole loop as a story, on real data; exits 0 only if every part of it happened."""
+    """Tell the whole loop as a story, on real data. Exits 0 only if every part of it happened."""
     from mlops_pipelines.demo.story import tell
 
     sys.exit(tell(_workbench().project, json_file))
@@ -81,41 +81,50 @@ def new(name: str, data: Path, target: str, drop: tuple[str, ...], as_json: bool
 @main.command(epilog="Example: MLOPS_ENV=production mlops check")
 @_json_option
 def check(as_json: bool) -> None:
-    """Validate every declaration and environment; every mistake with file:line:column."""
-    from mlops_pipelines.environment import load_environment
+    """Find every mistake in declarations and environments. Each has its file:line:column."""
+    from mlops_pipelines.environment import load_environment, unset
 
     project = _workbench().project
     models = sorted(project.models)
     mistakes = [mistake for broken in project.broken for mistake in broken.mistakes]
     environments = sorted(path.stem for path in (project.root / "resources").glob("*.yaml"))
+    missing: list[str] = []
     for name in environments:
         try:
-            load_environment(project.root, name)
+            settings = load_environment(project.root, name)
         except DeclarationError as error:
             mistakes.extend(error.mistakes)
+        else:
+            missing += unset(settings) if name == project.environment_name else []
     found = {
         "models": models,
         "environments": environments,
         "mistakes": [vars(mistake) for mistake in mistakes],
+        "unset": missing,
     }
-    if mistakes:
-        text = "\n".join(str(mistake) for mistake in mistakes)
+    if mistakes or missing:
+        chosen = f"resources/{project.environment_name}.yaml"
+        lines = [str(mistake) for mistake in mistakes]
+        lines += [f"{chosen} asks for {{env: {name}}}, which is not set" for name in missing]
+        text = "\n".join(lines)
     else:
         text = f"{len(models)} models and {len(environments)} environments are sound"
     _say(found, as_json, lambda: text)
-    sys.exit(1 if mistakes else 0)
+    sys.exit(1 if mistakes or missing else 0)
 
 
 @main.command(epilog="Example: mlops train breast_cancer")
 @click.argument("model")
+@click.option("--accept", is_flag=True, help="The rows are right though they differ from before.")
 @_json_option
-def train(model: str, as_json: bool) -> None:
+def train(model: str, accept: bool, as_json: bool) -> None:
     """Train MODEL here and now, and register the version."""
     from mlops_pipelines.tracks import train_model
 
-    ran, version = train_model(_workbench(), model)
+    ran, version = train_model(_workbench(), model, accept=accept)
     metrics = {k: v for k, v in ran.metadata["model"].items() if isinstance(v, float)}
     text = f"{model} version {version}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items())
+    text += "".join(f"\n  warning  {c.name}: {c.description}" for c in ran.checks if not c.passed)
     _say(
         {"model": model, "version": version, "metrics": metrics, "dagster_run": ran.run_id},
         as_json,
@@ -128,7 +137,7 @@ def train(model: str, as_json: bool) -> None:
 @click.option("--version", type=int, help="Default: the newest.")
 @_json_option
 def release(model: str, version: int | None, as_json: bool) -> None:
-    """Take a version of MODEL through its gates and put it in front of the traffic."""
+    """Take a version of MODEL through its gates, into the traffic."""
     from mlops_pipelines.tracks import release_version
 
     bench = _workbench()
@@ -154,12 +163,19 @@ def monitor(model: str, day: str | None, as_json: bool) -> None:
     ran, day = monitor_day(_workbench(), model, day)
     ran.raise_on_failure()
     checks = [
-        {"asset": each.asset, "check": each.name, "passed": each.passed, "says": each.description}
+        {
+            "asset": each.asset,
+            "check": each.name,
+            "passed": each.passed,
+            "status": str(each.metadata.get("status") or ("ok" if each.passed else "alarm")),
+            "says": each.description,
+        }
         for each in ran.checks
     ]
+    words = {"ok": "ok     ", "alarm": "ALARM  ", "insufficient_data": "unknown"}
     lines = [
-        f"  {'ok    ' if each.passed else 'FAILED'}  {each.asset} {each.name}: {each.description}"
-        for each in ran.checks
+        f"  {words[str(each['status'])]}  {each['asset']} {each['check']}: {each['says']}"
+        for each in checks
     ]
     report = ran.metadata.get("drift_report", {}).get("report")
     if report:
@@ -177,7 +193,7 @@ def monitor(model: str, day: str | None, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Written into the event, the tags and the alert.")
 @_json_option
 def rollback(model: str, to: int | None, reason: str, as_json: bool) -> None:
-    """Put an older version of MODEL back; the one that served is quarantined."""
+    """Put an older version of MODEL back. The one that served is quarantined."""
     from mlops_pipelines.tracks import roll_back
 
     done = roll_back(_workbench(), model, to, reason).raise_on_failure().metadata["deployment"]
@@ -193,7 +209,7 @@ def rollback(model: str, to: int | None, reason: str, as_json: bool) -> None:
 @click.option("--replicas", type=click.IntRange(1, 64), help="Default: as declared.")
 @_json_option
 def serve(model: str, replicas: int | None, as_json: bool) -> None:
-    """Start or scale the workers of MODEL's champion; no request is dropped."""
+    """Start or scale the workers of MODEL's champion. No request is dropped."""
     from mlops_pipelines.tracks import serve_champion
 
     service = serve_champion(_workbench(), model, replicas)
@@ -211,7 +227,7 @@ def serve(model: str, replicas: int | None, as_json: bool) -> None:
 @click.argument("model")
 @_json_option
 def stop(model: str, as_json: bool) -> None:
-    """Stop the workers of MODEL; requests in flight are finished first."""
+    """Stop the workers of MODEL. Requests in flight are finished first."""
     bench = _workbench()
     bench.project.model(model)
     bench.target.stop(model)
@@ -254,7 +270,7 @@ def _status_line(found: dict[str, Any]) -> str:
 @click.option("--verify", "prove", is_flag=True, help="Recompute the recorded hashes.")
 @_json_option
 def lineage(model: str, version: int | None, prove: bool, as_json: bool) -> None:
-    """Print everything behind a version of MODEL; default: the version that serves."""
+    """Print everything behind a version of MODEL. Default: the version that serves."""
     from mlops_pipelines.explain.lineage import lineage as behind
     from mlops_pipelines.explain.lineage import newest, verify
     from mlops_pipelines.explain.text import lineage_text
@@ -278,7 +294,7 @@ def lineage(model: str, version: int | None, prove: bool, as_json: bool) -> None
 @click.argument("prediction")
 @_json_option
 def replay(model: str, prediction: str, as_json: bool) -> None:
-    """Answer a logged PREDICTION again, in the bundle that answered it, and compare."""
+    """Answer a logged PREDICTION again, and compare. Its own bundle answers."""
     from mlops_pipelines.explain.replay import replay as answer_again
 
     bench = _workbench()

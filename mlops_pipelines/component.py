@@ -6,16 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import RootModel
 
-from mlops_pipelines.errors import DeclarationError, Mistake
+from mlops_pipelines.errors import DeclarationError
 from mlops_pipelines.keys import asset_key, days_of, run_tags
-from mlops_pipelines.located import read_documents
 from mlops_pipelines.monitor.assets import monitor_assets
-from mlops_pipelines.project import Declared, read_spec
+from mlops_pipelines.project import Broken, Declared, declaration_file, read_file
 from mlops_pipelines.release.assets import release_assets
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.train.assets import train_assets
@@ -48,7 +48,6 @@ class MonitoredModel(dg.Component):
 
     ```yaml
     type: mlops_pipelines.MonitoredModel
-
     attributes:
       name: churn
       task: binary_classification
@@ -60,10 +59,7 @@ class MonitoredModel(dg.Component):
     ```
     """
 
-    declared: Declared | None
-    name: str
-    file: str
-    mistakes: tuple[Mistake, ...] = ()
+    model: Declared | Broken
 
     @classmethod
     def get_model_cls(cls) -> type[RootModel[dict[str, Any]]]:
@@ -71,32 +67,28 @@ class MonitoredModel(dg.Component):
         return Declaration
 
     @classmethod
-    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> MonitoredModel:
-        """The model that `attributes` declare, or the mistakes in them."""
-        folder = context.path if context.path.is_dir() else context.path.parent
-        root = context.project_root
-        file = next(path for path in (folder / "defs.yaml", folder / "defs.yml") if path.exists())
-        shown = file.relative_to(root).as_posix()
-        for document in read_documents(file, shown):
-            if not isinstance(document.value, dict):
-                continue
-            if document.value.get("attributes") != getattr(attributes, "root", attributes):
-                continue
-            try:
-                spec = read_spec(document)
-            except DeclarationError as error:
+    def load(
+        cls,
+        attributes: Any,  # noqa: ARG003 - named by Dagster
+        context: dg.ComponentLoadContext,
+    ) -> MonitoredModel:
+        """The model that the document at `context` declares, or the mistakes in it."""
+        # Dagster has parsed YAML 1.1; the file is read again, as `mlops check` reads it.
+        file, document = declaration_file(context.path), context.component_path.instance_key or 0
+        assert file is not None
+        sound, broken = read_file(context.project_root, file)
+        for each in broken:
+            if each.document == document:
                 if os.environ.get("DAGSTER_IS_DEFS_VALIDATION_CLI"):
-                    raise
-                return cls(None, folder.name, shown, error.mistakes)
-            if spec is not None:
-                return cls(Declared(spec, folder, shown), spec.name, shown)
-        raise DeclarationError([Mistake(shown, 1, 1, "", "declares no such model")])
+                    raise DeclarationError(each.mistakes)
+                return cls(each)
+        return cls(next(each for each in sound if each.document == document))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The model's definitions; a broken model is one asset that shows its mistakes."""
-        if self.declared is None:
-            return broken_defs(self.name, self.file, self.mistakes)
-        return model_defs(self.declared)
+        if isinstance(self.model, Broken):
+            return broken_defs(context.project_root, self.model)
+        return model_defs(self.model)
 
 
 def model_defs(declared: Declared) -> dg.Definitions:
@@ -123,17 +115,21 @@ def model_defs(declared: Declared) -> dg.Definitions:
     )
 
 
-def broken_defs(name: str, file: str, mistakes: Sequence[Mistake]) -> dg.Definitions:
+def broken_defs(root: Path, broken: Broken) -> dg.Definitions:
     """One asset in the place of a model whose declaration has mistakes."""
-    lines = "\n".join(f"- `{mistake}`" for mistake in mistakes)
+    lines = "\n".join(f"- `{mistake}`" for mistake in broken.mistakes)
+    # By folder and document, which are unique where a broken name may not be.
+    number = f"_{broken.document + 1}" if broken.document else ""
+    what = "loading" if broken.document is None else f"declaration{number}"
+    path = (*broken.folder.relative_to(root / "assets").parts, what)
     return dg.Definitions(
         assets=[
             dg.AssetSpec(
-                asset_key(name, "declaration"),
-                group_name=name if name.isidentifier() else None,
+                dg.AssetKey(path),
+                group_name=broken.name if broken.name.isidentifier() else None,
                 kinds={"yaml"},
                 tags={"mlops/broken": "true"},
-                description=f"**{file} has mistakes; the model is not loaded.**\n\n{lines}",
+                description=f"**{broken.file} is not loaded as it is.**\n\n{lines}",
             )
         ]
     )
@@ -184,7 +180,8 @@ attributes:
   description: What is predicted, from what.
   task: binary_classification      # multiclass_classification | regression
   data:
-    # or csv: data/{name}.csv | parquet: data/{name}.parquet | sql: {{url: {{env: NAME}}, query: SELECT ...}}
+    # or csv: data/{name}.csv | parquet: data/{name}.parquet
+    # or sql: {{url: {{env: NAME}}, query: SELECT ...}}
     source: {{python: "sklearn.datasets:load_breast_cancer"}}
     target: target                 # the column to predict
     # event_time: observed_at      # splits and windows then follow time

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
-from mlops_pipelines.errors import MlopsError
+from mlops_pipelines.errors import DeclarationError, MlopsError
 from mlops_pipelines.located import read_documents, validate
-from mlops_pipelines.spec import FromEnv, Part
-
-Text = str | FromEnv
+from mlops_pipelines.parts import FromEnv, Part, Text
 
 
 class Mlflow(Part):
@@ -44,12 +42,14 @@ class ProcessTarget(Part):
     host: str = Field("127.0.0.1", description="address the servers listen on")
     ports: tuple[int, int] = Field((8100, 8199), description="first and last port to choose from")
 
-    @model_validator(mode="after")
-    def _ordered(self) -> ProcessTarget:
-        low, high = self.ports
-        if not 1024 <= low <= high <= 65535:
-            raise ValueError("ports must be [first, last] between 1024 and 65535")
-        return self
+    @field_validator("ports", mode="before")
+    @classmethod
+    def _two_in_order(cls, ports: Any) -> Any:
+        numbers = list(ports) if isinstance(ports, list | tuple) else []
+        whole = len(numbers) == 2 and all(type(port) is int for port in numbers)
+        if not whole or not 1024 <= numbers[0] <= numbers[1] <= 65535:
+            raise ValueError("must be [first, last], between 1024 and 65535")
+        return ports
 
 
 class Alerts(Part):
@@ -67,11 +67,11 @@ class DagsterStorage(Part):
 class Environment(Part):
     """One environment: everything that differs between a laptop and production."""
 
-    mlflow: Mlflow = Field(default_factory=lambda: Mlflow())  # type: ignore[call-arg]
-    store: StoreSettings = Field(default_factory=lambda: StoreSettings())  # type: ignore[call-arg]
-    target: ProcessTarget = Field(default_factory=lambda: ProcessTarget())  # type: ignore[call-arg]
-    alerts: Alerts = Field(default_factory=lambda: Alerts())  # type: ignore[call-arg]
-    dagster: DagsterStorage = Field(default_factory=lambda: DagsterStorage())  # type: ignore[call-arg]
+    mlflow: Mlflow = Field(default_factory=Mlflow)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    target: ProcessTarget = Field(default_factory=ProcessTarget)
+    alerts: Alerts = Field(default_factory=Alerts)
+    dagster: DagsterStorage = Field(default_factory=DagsterStorage)
 
 
 def load_environment(root: Path, name: str) -> Environment:
@@ -84,7 +84,10 @@ def load_environment(root: Path, name: str) -> Environment:
         )
     documents = read_documents(path, f"resources/{name}.yaml")
     if not documents:
-        return Environment()  # type: ignore[call-arg]
+        return Environment()
+    if len(documents) > 1:
+        message = "is a second document; an environment is one"
+        raise DeclarationError([documents[1].mistake((), message)])
     return validate(Environment, documents[0])
 
 
@@ -96,7 +99,37 @@ def resolve(value: Text | None, default: str = "") -> str:
         found = os.environ.get(value.env)
         if not found:
             raise MlopsError(
-                f"environment variable {value.env} is not set; the environment needs it"
+                f"environment variable {value.env} is not set, and {{env: {value.env}}} asks for "
+                "it; export it, or choose another environment with MLOPS_ENV"
             )
         return found
     return value
+
+
+def unset(part: Part) -> list[str]:
+    """The environment variables that `part` and the parts in it ask for, and that are not set."""
+    found: list[str] = []
+    for value in vars(part).values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, FromEnv):
+                found += [] if os.environ.get(each.env) else [each.env]
+            elif isinstance(each, Part):
+                found += unset(each)
+    return found
+
+
+def shown_uri(uri: str) -> str:
+    """`uri` as it may be shown: without user, password and query."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def with_driver(uri: str) -> str:
+    """`uri` with the PostgreSQL driver that is among the requirements, where it names none.
+
+    SQLAlchemy 2.1 would take psycopg 3.
+    """
+    scheme, _, rest = uri.partition("://")
+    return f"postgresql+psycopg2://{rest}" if scheme in ("postgresql", "postgres") else uri

@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mlops_pipelines.environment import resolve
-from mlops_pipelines.errors import StoreError
+from mlops_pipelines.environment import resolve, shown_uri, with_driver
+from mlops_pipelines.errors import MlopsError, StoreError
 from mlops_pipelines.project import Project
 from mlops_pipelines.store import write_atomically
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+CONNECT_SECONDS = 5
+
 
 def prepare_home(project: Project) -> Path:
     """Write Dagster's configuration into the home folder; returns Dagster's own home.
 
-    Sets DAGSTER_HOME for this process and those it starts. Raises StoreError where it cannot write.
+    Sets DAGSTER_HOME for this process and those it starts. Raises StoreError where it cannot write,
+    MlopsError where Dagster's database does not answer.
     """
     folder = project.home / "dagster"
     template = project.root / "dagster.yaml"
@@ -58,6 +61,41 @@ def _storage(project: Project, folder: Path) -> dict[str, Any]:
     postgres = project.environment.dagster.postgres_url
     if postgres is None:
         return {"sqlite": {"base_dir": str(folder)}}
-    resolve(postgres)
-    url = postgres if isinstance(postgres, str) else {"env": postgres.env}
-    return {"postgres": {"postgres_url": url}}
+    address = resolve(postgres)
+    _probe(address, f"resources/{project.environment_name}.yaml")
+    url = with_driver(address)
+    if isinstance(postgres, str):
+        return {"postgres": {"postgres_url": url}}
+    # Dagster reads the variable itself, here and in the processes that are started from here.
+    os.environ[postgres.env] = url
+    return {"postgres": {"postgres_url": {"env": postgres.env}}}
+
+
+def _probe(url: str, file: str) -> None:
+    """Dagster itself would try again for a while, and then show a page of stack."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    try:
+        parsed = make_url(with_driver(url))
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() != "postgresql":
+        raise MlopsError(
+            f"dagster.postgres_url in {file} is no address of a PostgreSQL database; expected "
+            "postgresql://user:password@host:port/database"
+        )
+    engine = create_engine(parsed, connect_args={"connect_timeout": CONNECT_SECONDS})
+    try:
+        with engine.connect():
+            pass
+    except SQLAlchemyError as error:
+        reason = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), "")
+        hidden = reason.replace(str(parsed.password), "***") if parsed.password else reason
+        raise MlopsError(
+            f"Dagster's database {shown_uri(url)} does not answer: {hidden}; start it, or mend "
+            f"dagster.postgres_url in {file}"
+        ) from None
+    finally:
+        engine.dispose()

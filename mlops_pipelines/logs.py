@@ -29,7 +29,7 @@ def step(logger: Logger, name: str, **fields: Any) -> Iterator[dict[str, Any]]:
         yield counted
     except Exception as error:
         line = {"step": name, **fields, **counted, "seconds": _since(started)}
-        failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        failure = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         logger.error("%s failed: %s", _sentence(line), failure)
         to_stderr("error", {**line, "error": failure})
         raise
@@ -43,7 +43,7 @@ def to_stderr(level: str, fields: dict[str, Any]) -> None:
     if os.environ.get("MLOPS_LOG") != "json":
         return
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    print(json.dumps({"time": now, "level": level, **fields}, default=str), file=sys.stderr)
+    sys.stderr.write(json.dumps({"time": now, "level": level, **fields}, default=str) + "\n")
 
 
 def _sentence(line: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines.errors import DataError, MlopsError
-from mlops_pipelines.spec import MAIN_METRIC
 from mlops_pipelines.store import write_atomically
+from mlops_pipelines.tasks import GATE_METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +80,8 @@ def _guess(frame: pd.DataFrame, target: str, drop: Sequence[str]) -> Guess:
         if column not in frame.columns:
             near = difflib.get_close_matches(column, [str(c) for c in frame.columns], n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise DataError(
-                f"there is no column {column!r}; {hint}columns: {', '.join(map(str, frame.columns))}"
-            )
+            known = ", ".join(map(str, frame.columns))
+            raise DataError(f"there is no column {column!r}; {hint}columns: {known}")
     notes: list[str] = []
     task = _task(frame[target], notes)
     times = {
@@ -146,6 +145,8 @@ def _useless(column: pd.Series[Any]) -> str | None:
     values = column.dropna()
     if values.empty:
         return "has no value in any row"
+    if values.nunique() == 1 and len(values) == len(column):
+        return "has one value in all rows"
     text = not pd.api.types.is_numeric_dtype(column)
     if len(values) >= 50 and values.nunique() > 0.95 * len(values):
         if text:
@@ -156,16 +157,15 @@ def _useless(column: pd.Series[Any]) -> str | None:
 
 
 def _yaml(name: str, source: str, target: str, guess: Guess) -> str:
-    metric = MAIN_METRIC[guess.task]
-    slack = "1" if guess.task == "regression" else "0.01"
+    metric = GATE_METRIC[guess.task]
     lines = [
         "# Validate with: mlops check    Train with: mlops train " + name,
-        *(f"# {note}" for note in guess.notes),
+        *(_comment(note) for note in guess.notes),
         "type: mlops_pipelines.MonitoredModel",
         "",
         "attributes:",
         f"  name: {name}",
-        f"  description: Predicts {target}.",
+        f"  description: {_quoted(f'Predicts {target}.')}",
         f"  task: {guess.task}",
         "  data:",
         f"    source: {{{source}}}",
@@ -181,7 +181,7 @@ def _yaml(name: str, source: str, target: str, guess: Guess) -> str:
         f'    python: "{ESTIMATORS[guess.task]}"',
         "    params: {learning_rate: 0.1}",
         "  gates:",
-        f"    - {{metric: {metric}, within_champion: {slack}}}   # on the same rows",
+        f"    - {{metric: {metric}, within_champion: 0.01}}   # on the same rows",
         "  monitor:",
         '    schedule: "0 2 * * *"',
     ]
@@ -196,9 +196,14 @@ def _yaml(name: str, source: str, target: str, guess: Guess) -> str:
 
 
 def _quoted(text: str) -> str:
-    """`text` as a YAML scalar."""
+    """`text` as a YAML scalar that is read as this text."""
     import yaml
 
-    return (
-        str(yaml.safe_dump(text, default_flow_style=True, width=10_000)).split("\n...")[0].strip()
-    )
+    plain = re.fullmatch(r"[A-Za-z_/][\w./-]*", text, re.ASCII)
+    if plain and text.lower() not in ("true", "false", "null"):
+        return text
+    return str(yaml.safe_dump(text, default_style='"', width=10_000)).strip()
+
+
+def _comment(text: str) -> str:
+    return "# " + "".join(sign if sign.isprintable() else "?" for sign in text)

@@ -90,7 +90,18 @@ def _dirty(root: Path) -> str:
     if not changed:
         return ""
     difference = _git(root, "diff", "HEAD", "--", ".")
-    return hashlib.sha256((changed + difference).encode()).hexdigest()[:16]
+    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "--", ".").splitlines()
+    contents = [_content(root / name) for name in untracked]
+    return hashlib.sha256("\n".join((changed, difference, *contents)).encode()).hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    # Data may lie about, and is named by its snapshot; code is small.
+    try:
+        size = path.stat().st_size
+        return file_hash(path) if size < 1_000_000 else str(size)
+    except OSError:
+        return ""
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -12,9 +12,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from mlops_pipelines.environment import Text
+from mlops_pipelines.parts import FromEnv, Text
 from mlops_pipelines.project import Project
-from mlops_pipelines.spec import FromEnv
 from mlops_pipelines.store import Store
 
 

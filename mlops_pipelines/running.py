@@ -115,10 +115,16 @@ def _failure(result: Any, checks: tuple[Check, ...]) -> str:
         return "; ".join(refused)
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.event_specific_data.error
-            while error.cause is not None:
-                error = error.cause
-            name, _, message = error.message.strip().partition(": ")
-            known = name.rpartition(".")[2]
-            return message if name.startswith("mlops_pipelines.") else f"{known}: {message}"
+            return _reason(event.event_specific_data.error)
     return f"run {result.run_id} failed before its first step"
+
+
+def _reason(error: Any) -> str:
+    """The line of the first of our own errors among the causes, else of the last cause."""
+    while True:
+        name, _, message = error.message.strip().partition(": ")
+        if name.startswith("mlops_pipelines."):
+            return str(message)
+        if error.cause is None:
+            return f"{name.rpartition('.')[2]}: {message}"
+        error = error.cause

@@ -10,41 +10,22 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-Task = Literal["binary_classification", "multiclass_classification", "regression"]
+from mlops_pipelines.cron import is_cron
+from mlops_pipelines.parts import ImportPath, Owner, Part, Text, matching
+from mlops_pipelines.tasks import (
+    ERROR_DROP,
+    GATE_METRIC,
+    IN_TARGET_UNIT,
+    MAIN_METRIC,
+    SCORE_DROP,
+    Task,
+)
+from mlops_pipelines.wording import FieldError
 
-TASK_METRICS: dict[str, tuple[str, ...]] = {
-    "binary_classification": (
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "roc_auc",
-        "average_precision",
-        "log_loss",
-        "brier",
-        "calibration_error",
-    ),
-    "multiclass_classification": (
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "roc_auc",
-        "log_loss",
-        "calibration_error",
-    ),
-    "regression": ("mae", "rmse", "r2"),
-}
-"""Which metrics each task has; the first word of each is the same in YAML, MLflow and pages."""
-
-MAIN_METRIC = {
-    "binary_classification": "roc_auc",
-    "multiclass_classification": "accuracy",
-    "regression": "rmse",
-}
-"""The metric that decides where a declaration names none."""
+_NAME = r"[a-z][a-z0-9_]{0,62}"
+_SUITE = r"auto|[\w./-]+\.ya?ml"
 
 RESERVED_COLUMNS = (
     "prediction_id",
@@ -62,33 +43,11 @@ RESERVED_COLUMNS = (
 )
 """Names that the prediction log uses for itself, so no feature may."""
 
-ImportPath = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="module:attribute; the module may be a file beside this declaration",
-    ),
-]
-
-
-class Part(BaseModel):
-    """A mapping in a declaration: unknown fields are mistakes, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FromEnv(Part):
-    """A secret, named and never written: `{env: NAME}`."""
-
-    env: str = Field(
-        pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable that holds it"
-    )
-
 
 class Sql(Part):
     """A query, over any database that SQLAlchemy reaches."""
 
-    url: str | FromEnv = Field(description="SQLAlchemy URL, or {env: NAME}")
+    url: Text = Field(description="SQLAlchemy URL, or {env: NAME}")
     query: str = Field(min_length=1, description="the SELECT that gives one row per example")
 
 
@@ -110,7 +69,7 @@ class Source(Part):
             found = " and ".join(given) or "none"
             raise ValueError(f"exactly one of csv, parquet, sql, python is needed, not {found}")
         if self.params and self.python is None:
-            raise ValueError(f"params belong to a python source, not to {given[0]}")
+            raise FieldError(f"belongs to a python source, not to {given[0]}", "params")
         return self
 
     @property
@@ -140,14 +99,28 @@ class Data(Part):
         None, description="columns the model sees; default: all others"
     )
     drop: tuple[str, ...] = Field((), description="columns the model must not see")
-    split: Split = Field(default_factory=lambda: Split())  # type: ignore[call-arg]
+    split: Split = Field(default_factory=Split)
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _is_a_class(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, str | int):
+            raise ValueError("must be a value of the target: text, a whole number, true or false")
+        return value
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Data:
-        if self.features is not None and self.target in self.features:
-            raise ValueError(f"features must not contain the target {self.target!r}")
-        if self.target in self.drop:
-            raise ValueError(f"drop must not contain the target {self.target!r}")
+        for field, columns in (
+            ("features", self.features or ()),
+            ("drop", self.drop),
+            ("segments", self.segments),
+            ("event_time", (self.event_time,)),
+        ):
+            if self.target in columns:
+                raise FieldError(f"must not contain the target {self.target!r}", field)
+        both = sorted(set(self.features or ()) & set(self.drop))
+        if both:
+            raise FieldError(f"must not contain {both[0]!r}, which is among the features", "drop")
         return self
 
 
@@ -168,17 +141,19 @@ class Estimator(Part):
     @classmethod
     def _two_folds(cls, folds: int) -> int:
         if folds == 1:
-            raise ValueError("cross-validation needs 2 folds or more (0 turns it off)")
+            raise ValueError("must be 2 folds or more, or 0 for none")
         return folds
 
 
 class Quality(Part):
     """What is expected of every row, in training and in production (Great Expectations)."""
 
-    suite: str = Field(
+    suite: Annotated[
+        str, AfterValidator(matching(_SUITE, "must be auto, or a .yaml file beside this one"))
+    ] = Field(
         "auto",
-        pattern=r"^(auto|[\w./-]+\.ya?ml)$",
         description="auto (learned from the snapshot), or a YAML file beside this declaration",
+        json_schema_extra={"pattern": f"^({_SUITE})$"},
     )
 
 
@@ -189,7 +164,10 @@ class Gate(Part):
     at_least: float | None = Field(None, description="the metric on the holdout, or more")
     at_most: float | None = Field(None, description="the metric on the holdout, or less")
     within_champion: float | None = Field(
-        None, ge=0, description="how much worse than the champion, on the same rows, is allowed"
+        None,
+        ge=0,
+        description="how much worse than the champion, on the same rows, is allowed; "
+        "of mae and rmse a share of the champion's",
     )
 
     @model_validator(mode="after")
@@ -213,14 +191,15 @@ class Replicas(Part):
     @model_validator(mode="before")
     @classmethod
     def _max_follows_min(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "min" in values and "max" not in values:
-            return {**values, "max": values["min"]}
+        low = values.get("min") if isinstance(values, dict) else None
+        if isinstance(low, int) and 1 < low <= 64:
+            return {"max": low, **values}
         return values
 
     @model_validator(mode="after")
     def _ordered(self) -> Replicas:
         if self.max < self.min:
-            raise ValueError(f"max must be at least min ({self.min}), not {self.max}")
+            raise FieldError(f"must be at least min ({self.min}), not {self.max}", "max")
         return self
 
 
@@ -230,7 +209,7 @@ class Release(Part):
     strategy: Literal["blue_green"] = Field(
         "blue_green", description="the new version takes all traffic once it has answered"
     )
-    replicas: Replicas = Field(default_factory=lambda: Replicas())  # type: ignore[call-arg]
+    replicas: Replicas = Field(default_factory=Replicas)
     port: int | None = Field(
         None, ge=1024, le=65535, description="stable port; default: the first free of the target's"
     )
@@ -287,7 +266,12 @@ class Rollback(Part):
         "recommend", description="recommend alerts and moves nothing; automatic rolls back"
     )
     metric: str | None = Field(None, description="the metric watched; default: the task's main one")
-    drop: float = Field(0.05, gt=0, description="fall below the holdout's value that is too much")
+    drop: float | None = Field(
+        None,
+        gt=0,
+        description="fall below the holdout's value that is too much: in the metric's own unit, "
+        "and of mae and rmse a share of that value; default: 0.05, of mae and rmse 0.2",
+    )
 
 
 class Retrain(Part):
@@ -304,97 +288,57 @@ class Retrain(Part):
 class React(Part):
     """What happens when a night is bad."""
 
-    rollback: Rollback = Field(default_factory=lambda: Rollback())  # type: ignore[call-arg]
-    retrain: Retrain = Field(default_factory=lambda: Retrain())  # type: ignore[call-arg]
+    rollback: Rollback = Field(default_factory=Rollback)
+    retrain: Retrain = Field(default_factory=Retrain)
 
 
 class ModelSpec(Part):
     """A monitored model: everything its declaration says."""
 
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+    name: Annotated[
+        str,
+        AfterValidator(
+            matching(_NAME, "must be lower-case letters, digits and underscores, a letter first")
+        ),
+    ] = Field(
         description="lower case, digits and underscores; the asset group and MLflow's model name",
+        json_schema_extra={"pattern": f"^{_NAME}$"},
     )
     description: str = Field("", description="one sentence for people")
-    owners: tuple[str, ...] = Field((), description="e-mail addresses, or team:NAME")
+    owners: tuple[Owner, ...] = Field((), description="e-mail addresses, or team:NAME")
     task: Task
     data: Data
     estimator: Estimator
-    quality: Quality = Field(default_factory=lambda: Quality())  # type: ignore[call-arg]
+    quality: Quality = Field(default_factory=Quality)
     gates: tuple[Gate, ...] = Field(
-        (), description="default: within 0.01 of the champion in the task's main metric"
+        (), description="default: within 0.01 of the champion (r2, where it is a regression)"
     )
-    release: Release = Field(default_factory=lambda: Release())  # type: ignore[call-arg]
-    monitor: Monitor = Field(default_factory=lambda: Monitor())  # type: ignore[call-arg]
-    react: React = Field(default_factory=lambda: React())  # type: ignore[call-arg]
-
-    @field_validator("owners")
-    @classmethod
-    def _owners(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
-        for owner in owners:
-            if not re.match(r"^(team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$", owner):
-                raise ValueError(f"an owner is an e-mail address or team:NAME, not {owner!r}")
-        return owners
+    release: Release = Field(default_factory=Release)
+    monitor: Monitor = Field(default_factory=Monitor)
+    react: React = Field(default_factory=React)
 
     @property
     def main_metric(self) -> str:
-        """The metric that decides on rollback, and on gates where none is declared."""
+        """The metric that decides on rollback."""
         return self.react.rollback.metric or MAIN_METRIC[self.task]
+
+    @property
+    def main_drop(self) -> float:
+        """How far the main metric may fall below the holdout's value; see `tasks.allowance`."""
+        drop = self.react.rollback.drop
+        share = self.main_metric in IN_TARGET_UNIT
+        return (ERROR_DROP if share else SCORE_DROP) if drop is None else drop
 
     @property
     def all_gates(self) -> tuple[Gate, ...]:
         """The declared gates; a comparison with the champion is always among them."""
         if any(gate.within_champion is not None for gate in self.gates):
             return self.gates
-        default = Gate(metric=self.main_metric, at_least=None, at_most=None, within_champion=0.01)
+        watched = self.react.rollback.metric if self.task != "regression" else None
+        default = Gate(metric=watched or GATE_METRIC[self.task], within_champion=0.01)
         return (*self.gates, default)
 
-    def metric_mistakes(self) -> list[tuple[tuple[str | int, ...], str]]:
-        """Fields that name a metric which the task does not have: (path, message)."""
-        allowed = TASK_METRICS[self.task]
-        named: list[tuple[tuple[str | int, ...], str | None]] = [
-            (("gates", index, "metric"), gate.metric) for index, gate in enumerate(self.gates)
-        ]
-        named.append((("react", "rollback", "metric"), self.react.rollback.metric))
-        return [
-            (path, f"must be one of {', '.join(allowed)} for {self.task}, not {metric!r}")
-            for path, metric in named
-            if metric is not None and metric not in allowed
-        ]
 
-
-_CRON_NAMES = {
-    3: "jan feb mar apr may jun jul aug sep oct nov dec".split(),
-    4: "sun mon tue wed thu fri sat".split(),
-}
-_CRON_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-
-
-def is_cron(expression: str) -> bool:
-    """Whether `expression` has the five fields of crontab(5), each within its bounds."""
-    fields = expression.split()
-    return len(fields) == 5 and all(
-        _is_cron_field(field.lower(), *_CRON_BOUNDS[place], names=_CRON_NAMES.get(place, []))
-        for place, field in enumerate(fields)
-    )
-
-
-def _is_cron_field(field: str, low: int, high: int, names: list[str]) -> bool:
-    def number(text: str) -> int | None:
-        if text in names:
-            return names.index(text) + low
-        return int(text) if text.isdigit() else None
-
-    for item in field.split(","):
-        span, _, step = item.partition("/")
-        if "/" in item and not (step.isdigit() and int(step) > 0):
-            return False
-        if span == "*":
-            continue
-        start, dash, end = span.partition("-")
-        bounds = [number(start), number(end)] if dash else [number(start)]
-        if any(bound is None or not low <= bound <= high for bound in bounds):
-            return False
-        if dash and bounds[0] > bounds[1]:  # type: ignore[operator]
-            return False
-    return True
+def is_name(text: str) -> bool:
+    """Whether a model may be called `text`."""
+    return re.fullmatch(_NAME, text) is not None

@@ -1,4 +1,4 @@
-"""Where rows, snapshots, bundles, profiles and reports lie: a folder, or a bucket of an object store.
+"""Where rows, snapshots, bundles and reports lie: a folder, or a bucket of an object store.
 
 Keys are relative paths (`snapshots/churn/1f…/data.parquet`). A write is atomic: a reader sees the
 old bytes or the new ones, never half of them.
@@ -39,8 +39,10 @@ class Store:
 
             try:
                 self._remote, self._base = FileSystem.from_uri(root)
-            except Exception as error:
-                raise StoreError(f"store {self.shown}: {error}") from error
+            except (OSError, ValueError) as error:
+                # The message may quote the address, and that may hold a secret.
+                reason = _one_line(error).replace(root, self.shown)
+                raise StoreError(f"store {self.shown} cannot be opened: {reason}") from None
         else:
             self._base = root.removeprefix("file://")
 
@@ -67,15 +69,11 @@ class Store:
 
     def read_bytes(self, key: str) -> bytes:
         """What lies at `key`."""
-        try:
+        with self._reading(key):
             if self._remote is None:
                 return (Path(self._base) / key).read_bytes()
             with self._remote.open_input_stream(f"{self._base}/{key}") as stream:
                 return bytes(stream.read())
-        except FileNotFoundError as error:
-            raise NotFoundError(f"store {self.shown} has no {key}") from error
-        except OSError as error:
-            raise StoreError(f"store {self.shown} cannot be read at {key}: {error}") from error
 
     def write_json(self, key: str, value: Any) -> None:
         """`value` as indented JSON with sorted keys."""
@@ -84,7 +82,10 @@ class Store:
 
     def read_json(self, key: str) -> Any:
         """The JSON at `key`."""
-        return json.loads(self.read_bytes(key))
+        try:
+            return json.loads(self.read_bytes(key))
+        except ValueError as error:
+            raise StoreError(f"store {self.shown}: {key} is not JSON: {error}") from error
 
     def write_frame(self, key: str, frame: pd.DataFrame) -> None:
         """`frame` as Parquet, without its index."""
@@ -100,7 +101,12 @@ class Store:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        frame: pd.DataFrame = pq.read_table(pa.BufferReader(self.read_bytes(key))).to_pandas()
+        data = self.read_bytes(key)
+        try:
+            frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
+        except (pa.ArrowException, OSError) as error:
+            reason = _one_line(error)
+            raise StoreError(f"store {self.shown}: {key} is not Parquet: {reason}") from error
         return frame
 
     def exists(self, key: str) -> bool:
@@ -109,7 +115,8 @@ class Store:
             return (Path(self._base) / key).is_file()
         from pyarrow.fs import FileType
 
-        info = self._remote.get_file_info(f"{self._base}/{key}")
+        with self._reading(key):
+            info = self._remote.get_file_info(f"{self._base}/{key}")
         return bool(info.type == FileType.File)
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -118,21 +125,25 @@ class Store:
             folder = Path(self._base) / prefix
             found = (path.relative_to(self._base).as_posix() for path in folder.rglob("*"))
             yield from sorted(
-                key
-                for key in found
-                if (Path(self._base) / key).is_file() and not key.endswith(".partial")
+                key for key in found if (Path(self._base) / key).is_file() and not _is_partial(key)
             )
             return
         from pyarrow.fs import FileSelector, FileType
 
         selector = FileSelector(f"{self._base}/{prefix}", recursive=True, allow_not_found=True)
         start = len(self._base) + 1
-        for info in sorted(self._remote.get_file_info(selector), key=lambda info: str(info.path)):
+        with self._reading(prefix):
+            infos = self._remote.get_file_info(selector)
+        for info in sorted(infos, key=lambda info: str(info.path)):
             if info.type == FileType.File:
                 yield info.path[start:]
 
     def put_folder(self, key: str, folder: Path) -> None:
-        """Copy `folder` to `key` as one: it is there whole, or not at all."""
+        """Copy `folder` to `key`: on this machine it is there whole, or not at all.
+
+        An object store takes it file by file; what is fetched from there is content-addressed, so
+        that its reader sees what is missing.
+        """
         with self._writing(key):
             if self._remote is None:
                 target = Path(self._base) / key
@@ -141,13 +152,7 @@ class Store:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial = Path(tempfile.mkdtemp(dir=target.parent, suffix=".partial"))
                 shutil.copytree(folder, partial, dirs_exist_ok=True)
-                partial.chmod(0o755)
-                try:
-                    os.rename(partial, target)
-                except OSError:
-                    shutil.rmtree(partial)
-                    if not target.exists():
-                        raise
+                _move(partial, target)
                 return
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             for path in files:
@@ -170,11 +175,15 @@ class Store:
                 raise NotFoundError(f"store {self.shown} has no {key}")
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=target.parent, suffix=".partial"))
-            for name in keys:
-                path = partial / name[len(key) + 1 :]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self.read_bytes(name))
-            os.rename(partial, target)
+            try:
+                for name in keys:
+                    path = partial / name[len(key) + 1 :]
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(self.read_bytes(name))
+            except BaseException:
+                shutil.rmtree(partial)
+                raise
+            _move(partial, target)
         return target
 
     @contextmanager
@@ -182,10 +191,40 @@ class Store:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error)
             raise StoreError(
-                f"store {self.shown} cannot be written at {key}: {reason}; nothing was changed"
+                f"store {self.shown} cannot be written at {key}: {_one_line(error)}; "
+                "nothing was changed"
             ) from error
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFoundError(f"store {self.shown} has no {key}") from error
+        except OSError as error:
+            raise StoreError(
+                f"store {self.shown} cannot be read at {key}: {_one_line(error)}"
+            ) from error
+
+
+def _is_partial(key: str) -> bool:
+    return any(part.endswith(".partial") for part in key.split("/"))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())
+
+
+def _move(partial: Path, target: Path) -> None:
+    partial.chmod(0o755)
+    try:
+        partial.rename(target)
+    except OSError:
+        # Another process put the same content there first.
+        shutil.rmtree(partial)
+        if not target.exists():
+            raise
 
 
 def write_atomically(path: Path, data: bytes) -> None:

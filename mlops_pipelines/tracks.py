@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import MlopsError, NotFoundError, ReleaseError
@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from mlops_pipelines.release.targets.process import Service
 
 
-def train_model(bench: Workbench, model: str, **config: Any) -> tuple[Ran, int]:
-    """Run `<model>_train`; the version it registered. Raises RunFailedError."""
+def train_model(bench: Workbench, model: str, *, accept: bool = False) -> tuple[Ran, int]:
+    """Run `<model>_train`; the version it registered. Raises RunFailedError.
+
+    With `accept`, what is expected of the rows is learned from them, not from the champion's.
+    """
     bench.project.model(model)
+    config = step_config(model, "training_data", {"accept": accept})
     with bench.instance() as instance:
-        ran = run_job(bench.defs, instance, f"{model}_train", tags=run_tags(model, "train"))
+        ran = run_job(
+            bench.defs, instance, f"{model}_train", config=config, tags=run_tags(model, "train")
+        )
     return ran, int(ran.raise_on_failure().metadata["model"]["version"])
 
 

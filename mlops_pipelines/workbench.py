@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlops_pipelines.environment import resolve
 from mlops_pipelines.explain.lineage import Deployed
 from mlops_pipelines.home import dagster_instance
 from mlops_pipelines.project import Project
@@ -42,9 +43,14 @@ class Workbench:
 
     @cached_property
     def defs(self) -> Definitions:
-        """The code location that the UI loads."""
+        """The code location that the UI loads; raises MlopsError where a variable is not set."""
         from mlops_pipelines.definitions import build_definitions
 
+        environment = self.project.environment
+        where = environment.mlflow
+        # Dagster's own answer to a variable that is not set is a page of stack.
+        for setting in (where.tracking_uri, where.artifact_root, environment.store.root):
+            resolve(setting)
         return build_definitions(self.project)
 
     @contextmanager

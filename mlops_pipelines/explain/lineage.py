@@ -131,7 +131,7 @@ def newest(registry: Registry, model: str) -> int:
 
 
 def history(versions: Sequence[Version], deployed: Sequence[Deployed]) -> list[dict[str, Any]]:
-    """One row per version, oldest first: its gates, when it was deployed, why it was rolled back."""
+    """One row per version, oldest first: its gates, when it was deployed, why rolled back."""
     rows = []
     for version in sorted(versions, key=lambda each: each.version):
         times = [each for each in deployed if each.version == version.version]

@@ -1,4 +1,4 @@
-"""Answers one logged request again, in the bundle that answered it, and compares to the last bit."""
+"""Answers one logged request again, in the bundle that answered it, and compares."""
 
 from __future__ import annotations
 
@@ -123,43 +123,32 @@ def _in_log(log_dir: Path, prediction_id: str) -> list[dict[str, Any]]:
 
 
 def _in_days(store: Store, model: str, prediction_id: str) -> list[dict[str, Any]]:
-    import pandas as pd
+    import pyarrow.compute as pc
 
+    from mlops_pipelines.monitor.predictions import day_key, days
+    from mlops_pipelines.monitor.tables import read_table
     from mlops_pipelines.spec import RESERVED_COLUMNS
 
-    for key in reversed(list(store.keys(f"predictions/{model}"))):
-        if not key.endswith(".parquet"):
+    for day in days(store, model):
+        ids = read_table(store, day_key(model, day), ["prediction_id", "request_id"])
+        asked = ids.filter(pc.equal(ids["prediction_id"], prediction_id))
+        if not len(asked):
             continue
-        frame = store.read_frame(key)
-        asked = frame[frame["prediction_id"] == prediction_id]
-        if asked.empty:
-            continue
-        together = ["request_id", "logged_at"]
-        rows = frame[(frame[together] == asked[together].iloc[0]).all(axis=1)]
+        whole = read_table(store, day_key(model, day))
         return [
             {
                 "prediction_id": row["prediction_id"],
-                "request_row": int(row["request_row"]),
+                "request_row": row["request_row"],
                 "predicted_at": str(row["predicted_at"]),
-                "version": int(row["model_version"]),
-                "prediction": _plain(row["prediction"]),
-                "score": _plain(row["score"]),
+                "version": row["model_version"],
+                "prediction": row["prediction"],
+                "score": row["score"],
                 "features": {
-                    name: _plain(value)
-                    for name, value in row.items()
-                    if name not in RESERVED_COLUMNS
+                    name: value for name, value in row.items() if name not in RESERVED_COLUMNS
                 },
             }
-            for row in rows.to_dict("records")
-            if not pd.isna(row["prediction_id"])
+            for row in whole.filter(
+                pc.equal(whole["request_id"], asked["request_id"][0])
+            ).to_pylist()
         ]
     return []
-
-
-def _plain(value: Any) -> Any:
-    """A JSON value for one cell; missing becomes None."""
-    import pandas as pd
-
-    if value is None or (not isinstance(value, list | dict) and pd.isna(value)):
-        return None
-    return value.item() if hasattr(value, "item") else value

@@ -28,11 +28,12 @@ from mlops_pipelines.resources import (
 from mlops_pipelines.spec import ModelSpec
 
 NIGHTLY = {
-    "health": ("service_health", "healthy"),
     "performance": ("performance", "no_degradation"),
     "drift": ("drift_report", "no_drift"),
+    "health": ("service_health", "healthy"),
 }
-"""The checks that a decision rests on: (asset, check) by the part of the evidence they are."""
+"""The checks that a decision rests on: (asset, check) by the part of the evidence they are; the
+first that judged a version says which version the night is about."""
 
 ALERTED = {
     "training_data": ("expectations",),
@@ -101,23 +102,22 @@ def gather(instance: DagsterInstance, registry: Any, model: str, day: str) -> Ev
         part: evaluation_of(instance, check_key(model, *names), day)
         for part, names in NIGHTLY.items()
     }
-    judged = found["performance"] or found["drift"] or found["health"]
-    performance = found["performance"].metadata if found["performance"] else {}
     serving, previous = registry.champion(model), registry.previous(model)
-    version = next(
-        (int(each.metadata["version"]) for each in found.values() if _names_version(each)),
-        serving or 0,
-    )
-    columns = found["drift"].metadata.get("drifted_columns") if found["drift"] else None
+    version = next(filter(None, map(_version, found.values())), 0)
+    # A day that is looked at again may be about a version that left; what was found out about
+    # another version than the one judged is no evidence against it.
+    about = {part: each for part, each in found.items() if each and _version(each) == version}
+    performance = about["performance"].metadata if "performance" in about else {}
+    columns = about["drift"].metadata.get("drifted_columns") if "drift" in about else None
     compared_with = int(performance.get("previous_version") or 0)
     return Evidence(
         model=model,
         day=day,
-        version=version if judged else 0,
+        version=version,
         serving=serving,
-        health=_status(found["health"]),
-        performance=_status(found["performance"]),
-        drift=_status(found["drift"]),
+        health=_status(about.get("health")),
+        performance=_status(about.get("performance")),
+        drift=_status(about.get("drift")),
         drifted_columns=tuple(columns or ()),
         previous=previous,
         previous_quarantined=previous is not None
@@ -129,8 +129,9 @@ def gather(instance: DagsterInstance, registry: Any, model: str, day: str) -> Ev
     )
 
 
-def _names_version(evaluation: Evaluation | None) -> bool:
-    return evaluation is not None and bool(evaluation.metadata.get("version"))
+def _version(evaluation: Evaluation | None) -> int:
+    """The version that was judged, 0 where none was."""
+    return int(evaluation.metadata.get("version") or 0) if evaluation else 0
 
 
 def _status(evaluation: Evaluation | None) -> Any:

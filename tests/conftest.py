@@ -1,0 +1,115 @@
+"""What several rooms' tests want: a project of their own, a database, a browser, real data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT_FILES = ("pyproject.toml", "workspace.yaml", "dagster.yaml", "requirements.lock")
+
+
+def require(name: str, reason: str) -> NoReturn:
+    """Skip the test, or fail it where MLOPS_REQUIRE (docker,postgres,browser) names `name`."""
+    if name in os.environ.get("MLOPS_REQUIRE", "").replace(" ", "").split(","):
+        pytest.fail(f"MLOPS_REQUIRE asks for {name}: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of the test's own, without a model; the environment points to it."""
+    root = tmp_path / "project"
+    (root / "assets").mkdir(parents=True)
+    for name in PROJECT_FILES:
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "resources", root / "resources")
+    for name in [name for name in os.environ if name.startswith(("MLOPS_", "DAGSTER_"))]:
+        if name not in ("MLOPS_REQUIRE", "MLOPS_REAL_DATA", "MLOPS_TEST_POSTGRES"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+    monkeypatch.setenv("MLOPS_PROJECT", str(root))
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    # home.prepare_home sets it; touched here, so that it is unset again.
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.delenv("DAGSTER_HOME")
+    return root
+
+
+@pytest.fixture
+def project(project_root: Path) -> Path:
+    """A copy of this project with its example models; the environment points to it."""
+    shutil.copytree(
+        ROOT / "assets",
+        project_root / "assets",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return project_root
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A new database on the server that MLOPS_TEST_POSTGRES names; dropped at the end."""
+    server = os.environ.get("MLOPS_TEST_POSTGRES")
+    if not server:
+        require("postgres", "MLOPS_TEST_POSTGRES names no PostgreSQL server")
+    import sqlalchemy as sa
+
+    name = f"mlops_test_{uuid.uuid4().hex[:12]}"
+    # The driver that is installed; SQLAlchemy 2.1 takes another where none is named.
+    address = sa.engine.make_url(server).set(drivername="postgresql+psycopg2")
+    admin = sa.create_engine(address, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    except sa.exc.OperationalError as error:
+        require("postgres", f"PostgreSQL does not answer: {str(error.orig).splitlines()[0]}")
+    url = sa.engine.make_url(server).set(drivername="postgresql", database=name)
+    yield url.render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, which is no part of the project."""
+    named = os.environ.get("MLOPS_REAL_DATA")
+    if not named or not Path(named).is_dir():
+        pytest.skip("MLOPS_REAL_DATA names no folder of real data")
+    return Path(named)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[object]:
+    """A Chromium page context with a profile of its own (Playwright's BrowserContext)."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        require("browser", "there is no chromium on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path / "chromium"),
+            executable_path=chromium,
+            headless=True,
+            viewport={"width": 1400, "height": 900},
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield context
+        context.close()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlops_pipelines.spec import Gate, ModelSpec
+from mlops_pipelines.tasks import TASK_METRICS
+
+
+def spec(**fields: Any) -> ModelSpec:
+    return ModelSpec.model_validate(
+        {
+            "name": "churn",
+            "task": "binary_classification",
+            "data": {"source": {"csv": "churn.csv"}, "target": "churned"},
+            "estimator": {"python": "a:b"},
+            **fields,
+        }
+    )
+
+
+def test_all_but_four_fields_have_a_default() -> None:
+    found = spec()
+
+    assert found.main_metric == "roc_auc"
+    assert found.data.source.kind == "csv"
+    assert found.data.split.holdout == 0.2
+    assert found.release.replicas.model_dump() == {"min": 1, "max": 1}
+    assert found.monitor.schedule == "0 2 * * *"
+    assert found.react.rollback.mode == "recommend"
+    assert found.react.retrain.on == "degradation"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [("roc_auc", 0.01)]),
+        ({"task": "multiclass_classification"}, [("accuracy", 0.01)]),
+        ({"task": "regression"}, [("r2", 0.01)]),
+        ({"task": "regression", "react": {"rollback": {"metric": "mae"}}}, [("r2", 0.01)]),
+        ({"react": {"rollback": {"metric": "f1"}}}, [("f1", 0.01)]),
+        ({"gates": [{"metric": "f1", "at_least": 0.5}]}, [("f1", None), ("roc_auc", 0.01)]),
+        ({"gates": [{"metric": "f1", "within_champion": 0}]}, [("f1", 0)]),
+    ],
+)
+def test_a_comparison_with_the_champion_is_always_among_the_gates(
+    fields: dict[str, Any], expected: list[tuple[str, float | None]]
+) -> None:
+    gates = spec(**fields).all_gates
+
+    assert [(gate.metric, gate.within_champion) for gate in gates] == expected
+
+
+def test_at_most_as_many_replicas_as_at_least_where_only_these_are_said() -> None:
+    found = spec(release={"replicas": {"min": 3}})
+
+    assert (found.release.replicas.min, found.release.replicas.max) == (3, 3)
+
+
+def test_a_spec_never_changes() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        spec().name = "other"  # type: ignore[misc]
+
+
+def test_a_spec_is_told_and_read_again() -> None:
+    found = spec(gates=[Gate(metric="f1", at_least=0.5)], owners=["a@b.org", "team:risk"])
+
+    assert ModelSpec.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_every_metric_that_a_task_names_is_measured() -> None:
+    from mlops_pipelines.measure.metrics import METRICS
+
+    assert {name for names in TASK_METRICS.values() for name in names} <= set(METRICS)
+
+
+@pytest.mark.parametrize("owner", ["team:risk", "team:a.b-c", "a@b.org", "a.b+c_d@x-y.co"])
+def test_an_owner_that_is_accepted_is_accepted_by_dagster(owner: str) -> None:
+    import dagster as dg
+
+    assert spec(owners=[owner]).owners == (owner,)
+    assert list(dg.AssetSpec("a", owners=[owner]).owners) == [owner]
