@@ -1,4 +1,4 @@
-"""What a command needs at hand: the project, its books, its target and its jobs, opened on first use."""
+"""What a command needs: the project, its books, its target and its jobs, opened on first use."""
 
 from __future__ import annotations
 

@@ -15,8 +15,10 @@ from mlops_pipelines.measure.weighted import calibration_bins, confidence
 
 @dataclass(frozen=True)
 class RocCurve:
-    """Points of a ROC curve, from (0, 0) to (1, 1): rows that score at least `threshold` are called
-    positive."""
+    """Points of a ROC curve, from (0, 0) to (1, 1).
+
+    Rows that score at least `threshold` are called positive.
+    """
 
     false_positive_rate: Floats
     true_positive_rate: Floats

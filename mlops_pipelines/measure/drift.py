@@ -204,7 +204,9 @@ def describe(before: ColumnProfile, after: ColumnProfile) -> str:
     if before.kind == "categorical":
         unknown = "levels that the reference does not know, or hardly,"
         return f"{unknown} {share}" if cell == last - 1 else f"level {place} {share}"
-    values = f"values {place} {share}" if cell in (0, last - 1) else f"values from {place} {share}"
+    low, _, high = place.partition(" to ")
+    between = f"value {low}" if low == high else f"values from {place}"
+    values = f"values {place} {share}" if cell in (0, last - 1) else f"{between} {share}"
     return f"{_mean_moved(before, after)}; {values}"
 
 

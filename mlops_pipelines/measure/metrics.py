@@ -38,6 +38,7 @@ class Metric:
         return self.value(judge(truth, outputs, classes))
 
     def value(self, rows: Judged) -> float:
+        """The metric of these rows, each counted once; NaN where it is undefined on them."""
         if not self.measurable(rows):
             return float("nan")
         return float(self.prepare(rows)(np.ones((1, len(rows))))[0])

@@ -78,6 +78,7 @@ class Profile:
     columns: tuple[ColumnProfile, ...]
 
     def to_json(self) -> str:
+        """As JSON text; `from_json` reads it back."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
 
     @classmethod
@@ -101,7 +102,8 @@ def reference_profile(frame: pd.DataFrame, columns: Sequence[Column]) -> Profile
     Numeric columns get bins of about equal mass: 20, or fewer where that would leave fewer than 50
     rows in each (but five at least); with 20 distinct values or fewer, one bin each. Categorical
     columns get their 50 commonest levels; with more levels than that, the 50 are chosen on every
-    other row, where each was seen twice, and counted on the rest. Raises DataError for a column that is not there.
+    other row, where each was seen twice, and counted on the rest. Raises DataError for a column
+    that is not there.
     """
     absent = [column.name for column in columns if column.name not in frame.columns]
     if absent:
@@ -217,8 +219,9 @@ def _levels(series: pd.Series[Any]) -> dict[str, int]:
 
 
 def _level(value: object) -> str:
-    # A missing value turns a column of integers into floats: 1 and 1.0 are one level.
-    whole = isinstance(value, float) and value.is_integer()
+    # A missing value turns integers into floats, a file turns booleans into 0 and 1: 1, 1.0 and
+    # True are one level, as they are one key to pandas.
+    whole = isinstance(value, bool | np.bool_) or (isinstance(value, float) and value.is_integer())
     return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
 
 

@@ -28,10 +28,12 @@ def ratio(above: Floats, below: Floats) -> Floats:
 
 
 def mean_of(values: Floats) -> Weighted:
+    """The weighted mean of one value per row."""
     return lambda weights: ratio(weights @ values, weights.sum(axis=1))
 
 
 def accuracy(rows: Judged) -> Weighted:
+    """Share of rows whose predicted label is the true one."""
     return mean_of((rows.truth == rows.prediction).astype(np.float64))
 
 
@@ -91,6 +93,7 @@ def average_precision(rows: Judged) -> Weighted:
 
 
 def log_loss(rows: Judged) -> Weighted:
+    """Mean negative log probability of the true class, in nats."""
     return mean_of(row_log_loss(rows))
 
 
@@ -109,6 +112,7 @@ def row_log_loss(rows: Judged) -> Floats:
 
 
 def brier(rows: Judged) -> Weighted:
+    """Mean squared distance of the score from the outcome (Brier 1950)."""
     assert rows.score is not None
     return mean_of((rows.score - (rows.truth == 1)) ** 2)
 
@@ -143,6 +147,7 @@ def calibration_bins(score: Floats) -> Codes:
 
 
 def mae(rows: Judged) -> Weighted:
+    """Mean absolute error, in the target's unit."""
     return mean_of(absolute_error(rows))
 
 
@@ -153,6 +158,7 @@ def absolute_error(rows: Judged) -> Floats:
 
 
 def rmse(rows: Judged) -> Weighted:
+    """Root of the mean squared error, in the target's unit."""
     squared = mean_of(absolute_error(rows) ** 2)
     return lambda weights: np.sqrt(squared(weights))
 

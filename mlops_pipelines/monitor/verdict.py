@@ -88,7 +88,8 @@ class Drift:
         left, width, step = 190, 300, 18
         height = 30 + step * max(1, len(columns))
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 60}" height="{height}" ',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 60}" ',
+            f'height="{height}" ',
             'font-family="sans-serif" font-size="11">',
             '<rect width="100%" height="100%" fill="#ffffff"/>',
         ]

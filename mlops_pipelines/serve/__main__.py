@@ -30,6 +30,7 @@ class JsonLines(logging.Formatter):
         self._who = {"model": model, "version": version, "pid": os.getpid()}
 
     def format(self, record: logging.LogRecord) -> str:
+        """One JSON object on one line."""
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),

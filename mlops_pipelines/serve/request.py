@@ -42,6 +42,7 @@ async def read_body(receive: Receive, most: int) -> bytes:
 
 
 def text_of(headers: dict[bytes, bytes], name: bytes) -> str:
+    """A header's value as text; empty where it was not sent."""
     return headers.get(name, b"").decode("latin-1")
 
 

@@ -53,21 +53,25 @@ class Mistakes:
         self._count = 0
 
     def add(self, message: str) -> None:
+        """Count a mistake; the first few are told."""
         self._count += 1
         if len(self._told) < LISTED_MISTAKES:
             self._told.append(message)
 
     def refuse_if_any(self) -> None:
+        """Raise BadRequest with the mistakes, where there are any."""
         if self._count:
             more = self._count - len(self._told)
             raise BadRequest(400, "; ".join(self._told) + (f"; and {more} more" if more else ""))
 
 
 def media_type(content_type: str) -> str:
+    """The media type of a Content-Type header, without its parameters."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a request's body; raises BadRequest."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -79,17 +83,20 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def refuse_too_many(found: int, most: int, what: str) -> None:
+    """Raise BadRequest (413) where more was sent than is allowed."""
     if found > most:
         raise BadRequest(413, f"{found} {what}; at most {most} in one request")
 
 
 def is_id(value: Any) -> bool:
+    """Whether a value can be the id of a prediction."""
     return isinstance(value, str) and 0 < len(value) <= ID_LENGTH
 
 
 def compare_names(
     names: list[str], columns: Sequence[Column], mistakes: Mistakes, where: str = ""
 ) -> None:
+    """Note which columns are missing, and which are not the model's."""
     expected = [column.name for column in columns]
     if names == expected:
         return
@@ -145,10 +152,12 @@ def _found(kind: str, value: Any) -> str:
 
 
 def quoted(name: str) -> str:
+    """A column's name as it is shown: in JSON's quotes, cut to 80 characters."""
     return orjson.dumps(name[:80]).decode()
 
 
 def names_of(names: Sequence[str]) -> str:
+    """A list of names for a message, cut to the first few."""
     listed = ", ".join(quoted(name) for name in names[:LISTED_NAMES])
     more = len(names) - LISTED_NAMES
     return listed + (f" and {more} more" if more > 0 else "")

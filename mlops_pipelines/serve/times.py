@@ -20,7 +20,7 @@ def written(time: datetime) -> str:
 
 
 def parse_time(text: str, received: datetime) -> datetime:
-    """An RFC 3339 time in UTC. Raises ValueError: not one, or over five minutes after `received`."""
+    """An RFC 3339 time in UTC. Raises ValueError: not one, or 5 minutes after `received`."""
     if not RFC3339.fullmatch(text):
         raise ValueError("expected an RFC 3339 time with an offset, like 2026-01-31T09:30:00Z")
     try:

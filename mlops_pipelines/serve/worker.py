@@ -1,4 +1,4 @@
-"""One server process: answers on the public socket when told to, and leaves without a dropped request.
+"""One server process: answers on the public socket when told to, leaves without a dropped request.
 
 Workers of a model share one listening socket. A worker waits, serves, drains. Switching versions
 is the work of a new worker (`take_over`), not of whoever asked for it: once asked, it is carried

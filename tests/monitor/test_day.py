@@ -14,7 +14,7 @@ from mlops_pipelines import record
 from mlops_pipelines.monitor.labels import collect, labelled_rows
 from mlops_pipelines.monitor.performance import assess
 from mlops_pipelines.monitor.predictions import compact, day_rows
-from mlops_pipelines.monitor.report import write_report
+from mlops_pipelines.monitor.report import written_report
 from mlops_pipelines.monitor.verdict import drift
 from mlops_pipelines.project import Declared
 from mlops_pipelines.serve.log import SegmentWriter
@@ -82,15 +82,15 @@ def test_a_day(tmp_path: Path, logged: Path, make_spec: Any) -> None:
     assert collect(store, logged, spec, tmp_path, tmp_path).new == 200
 
     found = drift(registry, spec, trained.version, day_rows(store, "churn", DAY))
-    assert (found.status, found.drifted) == ("alarm", ("x",))
+    assert (found.status, found.drifted) == ("alarm", ("x", "score"))
 
-    page = write_report(
+    with written_report(
         store, registry, spec, DAY, trained.version, day_rows(store, "churn", DAY), found
-    )
-    key = f"reports/churn/{DAY}/drift_report_v{trained.version}.html"
-    assert page.path.read_bytes() == store.read_bytes(key)
-    assert page.uri == page.path.as_uri()
-    assert "churn, 2026-03-01: alarm" in page.path.read_text()
+    ) as page:
+        key = f"reports/churn/{DAY}/drift_report_v{trained.version}.html"
+        assert page.path.read_bytes() == store.read_bytes(key)
+        assert page.uri == page.path.as_uri()
+        assert "churn, 2026-03-01: alarm" in page.path.read_text()
 
     baseline = registry.version("churn", trained.version).metrics
     judged = assess(spec, labelled_rows(store, "churn", DAY), trained.version, baseline)

@@ -91,6 +91,20 @@ CASES: dict[str, tuple[pd.DataFrame, Service | None, Any, str, str]] = {
         "ok",
         "9 requests, 99th percentile 1 ms, 0 failed; 1 of 1 workers answer",
     ),
+    "every request is refused": (
+        rows([]),
+        service(),
+        {1: page(refused=10)},
+        "alarm",
+        "all of 10 requests were refused: callers do not send what it takes",
+    ),
+    "a few requests, all refused": (
+        rows([]),
+        service(),
+        {1: page(refused=9)},
+        "insufficient_data",
+        "no row was answered, 9 requests were refused, 0 failed; 1 of 1 workers answer",
+    ),
     "slow": (
         rows([1.0] * 80 + [5000.0] * 20),
         service(),

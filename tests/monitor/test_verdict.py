@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -93,7 +93,7 @@ def test_too_few_rows_is_said(make_spec: Any, reference: pd.DataFrame) -> None:
     assert found.status == "insufficient_data"
     assert found.sentence.startswith("9 rows")
     assert found.metrics()["drift_distance_max"] == 0.0
-    ElementTree.fromstring(found.svg())
+    ET.fromstring(found.svg())
 
 
 def test_the_columns_that_drifted_are_named(drifted: Drift) -> None:
@@ -123,7 +123,7 @@ def test_the_picture_is_small_and_well_formed(drifted: Drift) -> None:
     picture = drifted.picture()
     assert len(picture) < 40_000
     encoded = picture.partition("base64,")[2].removesuffix(")")
-    root = ElementTree.fromstring(base64.b64decode(encoded))
+    root = ET.fromstring(base64.b64decode(encoded))
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"age", "score", "limit 0.1"} <= set(texts)
 

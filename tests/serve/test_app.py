@@ -179,7 +179,7 @@ def test_metrics_agree_with_the_log(cancer: httpx.Client, module_service: Any) -
     own = 'model="cancer",version="1"'
     segments = [*read_segments(module_service.log_dir, "predictions")]
     rows = [row for segment in segments for row in segment.rows]
-    labels = [s for s in read_segments(module_service.log_dir, "labels")]
+    labels = list(read_segments(module_service.log_dir, "labels"))
     assert found[f"mlops_rows_total{{{own}}}"] == len(rows)
     assert found[f'mlops_requests_total{{{own},status="200"}}'] == len({r.request_id for r in rows})
     assert found[f"mlops_labels_total{{{own}}}"] == sum(len(s.rows) for s in labels)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -131,14 +132,13 @@ def test_a_time_that_is_none_or_lies_ahead_is_refused(text: str) -> None:
         parse_time(text, NOON)
 
 
-@given(st.datetimes(max_value=datetime(2026, 3, 1), timezones=st.just(UTC)))
+# Hypothesis takes its bounds without a zone, and draws in the one given.
+@given(st.datetimes(max_value=datetime(2026, 3, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_a_written_time_is_read_again(time: datetime) -> None:
     assert parse_time(written(time), NOON) == time
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
-    try:
+    with suppress(ValueError):
         assert parse_time(text, NOON).tzinfo is UTC
-    except ValueError:
-        pass
