@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterInstance
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecord,
 )
-from dagster._core.event_api import PartitionKeyFilter
 
 from mlops_pipelines.keys import value
 

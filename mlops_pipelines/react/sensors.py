@@ -14,9 +14,10 @@ from dagster import DagsterInstance
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import MlopsError
-from mlops_pipelines.keys import asset_key, check_key, run_tags, value
+from mlops_pipelines.keys import asset_key, check_key, run_tags
 from mlops_pipelines.react.alerts import Alerts
 from mlops_pipelines.react.evaluations import Cursor, Evaluation, evaluation_of, new_evaluations
+from mlops_pipelines.react.materializations import Materialized, new_materializations
 from mlops_pipelines.react.rollback import Decision, Evidence, decide
 from mlops_pipelines.release.assets import open_target
 from mlops_pipelines.resources import (
@@ -184,6 +185,10 @@ def _alerts_sensor(specs: Mapping[str, ModelSpec]) -> dg.SensorDefinition:
         for name in names
     ]
 
+    keys = [
+        asset_key(model, asset) for model in specs for asset in ("deployment", "retraining_request")
+    ]
+
     @dg.sensor(
         name="send_alerts",
         minimum_interval_seconds=30,
@@ -193,6 +198,7 @@ def _alerts_sensor(specs: Mapping[str, ModelSpec]) -> dg.SensorDefinition:
     def send_alerts(context: dg.SensorEvaluationContext, alerts: AlertsResource) -> Any:
         cursor: dict[str, Any] = json.loads(context.cursor or "{}")
         cursor.setdefault("checks", {})
+        cursor.setdefault("events", {})
         cursor.setdefault("runs", datetime.now(UTC).timestamp())
         told = Alerts(alerts.urls)
         explained: set[str] = set()
@@ -204,8 +210,9 @@ def _alerts_sensor(specs: Mapping[str, ModelSpec]) -> dg.SensorDefinition:
             title = f"{each.model}: {asset} {each.check.name} failed"
             tags = {"partition": where} if where else None
             told.send(title, each.description, model=each.model, tags=tags)
-        for model, title, body in _events(context.instance, cursor):
-            told.send(title, body, model=model)
+        for event in new_materializations(context.instance, keys, cursor["events"]):
+            if _told(event):
+                told.send(_told(event), event.reason, model=event.model)
         for model, title, body in _failed_runs(context.instance, cursor, explained):
             told.send(title, body, model=model)
         return dg.SensorResult(cursor=json.dumps(cursor))
@@ -213,27 +220,13 @@ def _alerts_sensor(specs: Mapping[str, ModelSpec]) -> dg.SensorDefinition:
     return send_alerts
 
 
-def _events(instance: DagsterInstance, cursor: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Rollbacks and requested retrainings since the cursor: (model, title, body)."""
-    found = instance.get_event_records(
-        dg.EventRecordsFilter(
-            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
-            after_cursor=cursor.get("event", 0),
-        ),
-        limit=1000,
-        ascending=True,
-    )
-    for each in found:
-        cursor["event"] = each.storage_id
-        materialization = each.asset_materialization
-        if materialization is None or len(materialization.asset_key.path) != 2:
-            continue
-        model, asset = materialization.asset_key.path
-        reason = str(value(materialization.metadata, "reason") or "")
-        if asset == "retraining_request":
-            yield model, f"{model}: a retraining is requested", reason
-        if asset == "deployment" and value(materialization.metadata, "action") == "rollback":
-            yield model, f"{model}: rolled back to version {materialization.partition}", reason
+def _told(event: Materialized) -> str:
+    """The title of an alert about `event`; empty where there is nothing to tell."""
+    if event.asset == "retraining_request":
+        return f"{event.model}: a retraining is requested"
+    if event.action == "rollback":
+        return f"{event.model}: rolled back to version {event.partition}"
+    return ""
 
 
 def _failed_runs(
