@@ -251,6 +251,9 @@ def status(model: str | None, as_json: bool) -> None:
 
 
 def _status_line(found: dict[str, Any]) -> str:
+    if found["books"] != "ok":
+        serves = f"version {found['serving']} serves" if found["serving"] else "nothing serves"
+        return f"{found['model']}: {serves} at {found['address']}; {found['books']}"
     if found["champion"] is None:
         return f"{found['model']}: no version serves yet (mlops train {found['model']})"
     if found["serving"] is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines import record
+from mlops_pipelines.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlops_pipelines.release.targets.process import ProcessTarget
@@ -12,18 +13,32 @@ if TYPE_CHECKING:
 
 
 def status(registry: Registry, target: ProcessTarget, model: str) -> dict[str, Any]:
-    """The state of `model` as JSON values; a model that never trained has no champion."""
-    champion, previous = registry.champion(model), registry.previous(model)
+    """The state of `model` as JSON values; a model that never trained has no champion.
+
+    Where MLflow does not answer, what serves is told all the same, with `books` saying why the
+    rest is unknown.
+    """
     service = target.service(model)
-    found = registry.version(model, champion) if champion is not None else None
     serving = service.version if service is not None and service.workers else None
-    return {
+    found = {
         "model": model,
-        "champion": champion,
-        "previous": previous,
         "serving": serving,
         "address": service.address if serving is not None and service is not None else None,
         "replicas": len(service.workers) if service is not None else 0,
+    }
+    try:
+        return {**found, **_books(registry, model), "books": "ok"}
+    except TrackingError as error:
+        unknown = dict.fromkeys(("champion", "previous", "deployed_at", "deployed_by"))
+        return {**found, **unknown, "quarantined": [], "books": str(error)}
+
+
+def _books(registry: Registry, model: str) -> dict[str, Any]:
+    champion, previous = registry.champion(model), registry.previous(model)
+    found = registry.version(model, champion) if champion is not None else None
+    return {
+        "champion": champion,
+        "previous": previous,
         "deployed_at": found.tags.get(record.DEPLOYED_AT) if found else None,
         "deployed_by": found.tags.get(record.DEPLOYED_BY) if found else None,
         "quarantined": [

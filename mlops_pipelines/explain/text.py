@@ -21,7 +21,7 @@ def lineage_text(found: dict[str, Any]) -> str:
         f"  data         snapshot {data['snapshot'][:16]}, {data['rows']} rows "
         f"({data['train_rows']} train, {data['holdout_rows']} holdout), "
         f"{len(data['features'])} features, from {data['source']}",
-        f"  code         {code['git_commit'][:12]}{dirty}",
+        f"  code         {_commit(code['git_commit'])}{dirty}",
         f"  environment  lock {found['environment']['lock_hash'][:16]}, "
         f"Python {found['environment']['python']}",
         f"  runs         MLflow {found['runs']['mlflow']}, Dagster {found['runs']['dagster']}",
@@ -42,3 +42,8 @@ def lineage_text(found: dict[str, Any]) -> str:
 
 def _parent(parent: int | None) -> str:
     return "none: the first to be trained" if parent is None else f"version {parent}"
+
+
+def _commit(commit: str) -> str:
+    """A commit's short name; a sentence (there is no repository) stays whole."""
+    return commit if " " in commit else commit[:12]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mlops_pipelines.environment import shown_uri
 from mlops_pipelines.errors import NotFoundError, TrackingError
 from mlops_pipelines.train.quietly import quietly
 
@@ -25,23 +26,6 @@ _SETTINGS = {
 """MLflow's own environment variables; one that is set already is left as it is."""
 
 _CONNECT_SECONDS = 5
-
-
-def shown_uri(uri: str) -> str:
-    """`uri` as it may be shown: without user, password and query."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
-
-
-def with_driver(uri: str) -> str:
-    """`uri` with the PostgreSQL driver that is among the requirements, where it names none.
-
-    SQLAlchemy 2.1 would take psycopg 3.
-    """
-    scheme, _, rest = uri.partition("://")
-    return f"postgresql+psycopg2://{rest}" if scheme in ("postgresql", "postgres") else uri
 
 
 def connect(uri: str) -> MlflowClient:
@@ -73,13 +57,24 @@ def told(uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(_line(uri, doing, error)) from error
+        raise TrackingError(_line(uri, doing, error)) from _shown(uri, error)
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "mlflow":
             raise
         if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-            raise NotFoundError(f"MLflow at {shown_uri(uri)}, {doing}: {_first(error)}") from error
-        raise TrackingError(_line(uri, doing, error)) from error
+            line = f"MLflow at {shown_uri(uri)}, {doing}: {_first(uri, error)}"
+            raise NotFoundError(line) from _shown(uri, error)
+        raise TrackingError(_line(uri, doing, error)) from _shown(uri, error)
+
+
+def _shown(uri: str, error: Exception) -> Exception | None:
+    """`error`, or None where it may quote the user and the password of `uri`."""
+    return None if _user(uri) else error
+
+
+def _user(uri: str) -> str:
+    """`user:password` of `uri`, empty where there is none."""
+    return uri.partition("://")[2].partition("?")[0].rpartition("@")[0]
 
 
 def _line(uri: str, doing: str, error: Exception) -> str:
@@ -89,15 +84,17 @@ def _line(uri: str, doing: str, error: Exception) -> str:
             f"MLflow at {shown_uri(uri)} does not answer ({doing}); "
             "start it, or mend mlflow.tracking_uri in resources/"
         )
-    reason = _first(getattr(error, "orig", None) or error)
+    reason = _first(uri, getattr(error, "orig", None) or error)
     return (
         f"MLflow at {shown_uri(uri)}, {doing}: {type(error).__name__}: {reason}; "
         "check mlflow.tracking_uri and mlflow.artifact_root in resources/"
     )
 
 
-def _first(error: object) -> str:
-    return next(iter(str(error).strip().splitlines()), "")[:300]
+def _first(uri: str, error: object) -> str:
+    line = next(iter(str(error).strip().splitlines()), "")
+    user = _user(uri)
+    return (line.replace(f"{user}@", "") if user else line)[:300]
 
 
 def _probe_server(uri: str) -> None:
