@@ -15,7 +15,7 @@ ui: $(READY)
 	$(BIN)/mlops ui
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(READY) lint types contracts test
 

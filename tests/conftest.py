@@ -15,6 +15,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT_FILES = ("pyproject.toml", "workspace.yaml", "dagster.yaml", "requirements.lock")
 
 
+LONGEST_FIRST = ("ui", "production", "loop", "release", "serve", "train")
+TOGETHER = ("ui", "production")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers: a file, or a folder that shares services, stays in one of them."""
+
+    def room(item: pytest.Item) -> str:
+        return item.path.relative_to(ROOT / "tests").parts[0]
+
+    for item in items:
+        name = room(item) if room(item) in TOGETHER else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
+    rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(room(item), len(rank)))
+
+
 def require(name: str, reason: str) -> NoReturn:
     """Skip the test, or fail it where MLOPS_REQUIRE (docker,postgres,browser) names `name`."""
     if name in os.environ.get("MLOPS_REQUIRE", "").replace(" ", "").split(","):
