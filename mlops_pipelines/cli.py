@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_pipelines.errors import DeclarationError, MlopsError, ReleaseError
+from mlops_pipelines.waiting import bar
 
 if TYPE_CHECKING:
     from mlops_pipelines.workbench import Workbench
@@ -121,7 +122,8 @@ def train(model: str, accept: bool, as_json: bool) -> None:
     """Train MODEL here and now, and register the version."""
     from mlops_pipelines.tracks import train_model
 
-    ran, version = train_model(_workbench(), model, accept=accept)
+    with bar(f"training {model}"):
+        ran, version = train_model(_workbench(), model, accept=accept)
     metrics = {k: v for k, v in ran.metadata["model"].items() if isinstance(v, float)}
     text = f"{model} version {version}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items())
     text += "".join(f"\n  warning  {c.name}: {c.description}" for c in ran.checks if not c.passed)
@@ -141,7 +143,8 @@ def release(model: str, version: int | None, as_json: bool) -> None:
     from mlops_pipelines.tracks import release_version
 
     bench = _workbench()
-    ran, version = release_version(bench, model, version)
+    with bar(f"releasing {model}"):
+        ran, version = release_version(bench, model, version)
     for each in ran.checks if not as_json else ():
         click.echo(f"  {'passed' if each.passed else 'FAILED'}  {each.name}: {each.description}")
     done = ran.raise_on_failure().metadata["deployment"]
@@ -160,7 +163,8 @@ def monitor(model: str, day: str | None, as_json: bool) -> None:
     """Evaluate one day of MODEL: quality, drift, performance, health."""
     from mlops_pipelines.tracks import monitor_day
 
-    ran, day = monitor_day(_workbench(), model, day)
+    with bar(f"evaluating {model}"):
+        ran, day = monitor_day(_workbench(), model, day)
     ran.raise_on_failure()
     checks = [
         {
@@ -196,7 +200,9 @@ def rollback(model: str, to: int | None, reason: str, as_json: bool) -> None:
     """Put an older version of MODEL back. The one that served is quarantined."""
     from mlops_pipelines.tracks import roll_back
 
-    done = roll_back(_workbench(), model, to, reason).raise_on_failure().metadata["deployment"]
+    with bar(f"rolling back {model}"):
+        ran = roll_back(_workbench(), model, to, reason).raise_on_failure()
+    done = ran.metadata["deployment"]
     _say(
         {"model": model, **done},
         as_json,
@@ -212,7 +218,8 @@ def serve(model: str, replicas: int | None, as_json: bool) -> None:
     """Start or scale the workers of MODEL's champion. No request is dropped."""
     from mlops_pipelines.tracks import serve_champion
 
-    service = serve_champion(_workbench(), model, replicas)
+    with bar(f"starting {model}"):
+        service = serve_champion(_workbench(), model, replicas)
     _say(
         {"model": model, "version": service.version, "address": service.address},
         as_json,

@@ -1,7 +1,8 @@
 """Structured log lines: which step of which model took how long over how many rows.
 
 They go to the logger given (Dagster's, so to its event log) and, with MLOPS_LOG=json, as one JSON
-object a line to standard error. No row's values are ever logged.
+object a line to standard error. No row's values are ever logged. Whoever waits may watch which
+step is at work, and how far it is.
 """
 
 from __future__ import annotations
@@ -10,11 +11,32 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging import Logger
 from typing import Any
+
+Watcher = Callable[[str, float | None], None]
+"""Is told the step at work, and the share of it that is done (None: unknown)."""
+
+_watchers: list[Watcher] = []
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` of every step that this process begins inside the block."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def progress(name: str, share: float | None = None) -> None:
+    """Tell who watches that `name` is at work; `share` is 0 to 1."""
+    for watcher in tuple(_watchers):
+        watcher(name, share)
 
 
 @contextmanager
@@ -25,6 +47,7 @@ def step(logger: Logger, name: str, **fields: Any) -> Iterator[dict[str, Any]]:
     """
     counted: dict[str, Any] = {}
     started = time.monotonic()
+    progress(name)
     try:
         yield counted
     except Exception as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlops_pipelines.logs import step
+from mlops_pipelines.logs import progress, step, watched
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +93,12 @@ def test_a_value_that_is_no_json_is_told_as_text(
         pass
 
     assert told(capsys)[0]["of"] == "{1}"
+
+
+def test_who_watches_is_told_of_steps_and_shares_and_no_longer_afterwards() -> None:
+    heard: list[tuple[str, float | None]] = []
+    with watched(lambda name, share: heard.append((name, share))), step(LOGGER, "load"):
+        progress("reading", 0.5)
+    with step(LOGGER, "fit"):
+        progress("fitting", 1.0)
+    assert heard == [("load", None), ("reading", 0.5)]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from mlops_pipelines.waiting import bar
 
 
 def brief(text: str) -> str:
@@ -42,21 +43,10 @@ class Page:
     def step(self, name: str, says: str) -> Iterator[dict[str, Any]]:
         """One step; `says` may be replaced by what the body puts under `says`."""
         began, seen = time.monotonic(), dict[str, Any]()
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20, pulse_style="cyan"),
-            TimeElapsedColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        ) as bar:
-            task = bar.add_task(says, total=None)
-            seen["progress"] = lambda done, of: bar.update(task, completed=done, total=of)
+        with bar(says, self.console):
             yield seen
         seconds = time.monotonic() - began
         said = seen.pop("says", says)
-        del seen["progress"]
         self.steps.append({"step": name, "seconds": round(seconds, 2), "says": said, **seen})
         self.console.print(f"  [green]✓[/green] {seconds:5.1f} s  {said}", soft_wrap=True)
 

@@ -16,6 +16,7 @@ import httpx
 import pandas as pd
 
 from mlops_pipelines.demo.stage import request_body
+from mlops_pipelines.logs import progress
 
 
 @dataclass
@@ -34,6 +35,7 @@ def ask_night(address: str, rows: pd.DataFrame, columns: Sequence[str], day: str
     answers = Answers()
     with httpx.Client(base_url=address, timeout=30) as client:
         for place in range(len(rows)):
+            progress("asking", place / len(rows))
             name = str(uuid.uuid4())
             response = client.post(
                 "/invocations",
