@@ -136,7 +136,7 @@ class Story:
             seen["gates"] = [check.name for check in refused]
 
     def upstream_fault(self) -> None:
-        """Named by the drift report; no version is to blame, so it is trained again."""
+        """Named by the drift report; no version is to blame, so a retraining is requested."""
         page, champion, day = self.page, self.do.champion(), self.days[1]
         page.title("An upstream fault: no version is to blame")
         page.staged(
@@ -161,20 +161,18 @@ class Story:
                 "a retraining is requested"
             )
             seen["drifted"] = list(drifted)
-        trained = self.do.train("retrained, as requested")
-        page.staged("the upstream team mends the unit")
-        self.do.release(trained)
 
     def hindsight(self) -> str:
         """Ends with the id of a prediction that the failed version answered."""
         page, good, day = self.page, self.do.champion(), self.days[2]
         page.title("A version that only looks better")
+        page.staged("the upstream team mends the unit")
         page.staged(
-            f"a training source with {stage.HINDSIGHT_COLUMN!r}, a column that production "
+            f"the rows to train on gain {stage.HINDSIGHT_COLUMN!r}, a column that production "
             "does not have yet when it asks"
         )
         trained = self.do.train(
-            "trained on it",
+            "trained anew, on these rows",
             source={"python": "mlops_pipelines.demo.stage:with_hindsight"},
             estimator={
                 "python": "sklearn.ensemble:HistGradientBoostingClassifier",
