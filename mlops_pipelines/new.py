@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines.errors import DataError, MlopsError
+from mlops_pipelines.spec import RESERVED_COLUMNS
 from mlops_pipelines.store import write_atomically
 from mlops_pipelines.tasks import GATE_METRIC
 
@@ -72,6 +73,10 @@ def _read(data: Path) -> tuple[pd.DataFrame, str]:
         raise DataError(f"{data} is not {kind}: {str(error).splitlines()[0]}") from error
     if frame.empty:
         raise DataError(f"{data} has no rows")
+    if len(frame.columns) == 1 and kind == "csv":
+        found = next((sign for sign in ";\t|" if sign in str(frame.columns[0])), None)
+        if found:
+            raise DataError(f"{data}: columns are separated by {found!r}; a comma was expected")
     return frame, kind
 
 
@@ -95,6 +100,8 @@ def _guess(frame: pd.DataFrame, target: str, drop: Sequence[str]) -> Guess:
     dropped = list(drop)
     for column in frame.columns:
         why = _useless(frame[column]) if column not in (target, event_time, *drop) else None
+        if column in RESERVED_COLUMNS and column not in (target, event_time, *drop):
+            why = "has a name that the prediction log uses for itself (rename it to keep it)"
         if str(column) in times and column != event_time:
             why = "holds times, and only one column can be event_time"
         if why:
@@ -109,6 +116,12 @@ def _task(target: pd.Series[Any], notes: list[str]) -> str:
 
     values = target.dropna()
     distinct = values.nunique()
+    if len(values) < len(target) and distinct:
+        nulls = len(target) - len(values)
+        raise DataError(
+            f"target {target.name!r} has {nulls} nulls in {len(target)} rows; "
+            "leave rows without a label out"
+        )
     if distinct < 2:
         raise DataError(f"target {target.name!r} has {distinct} value(s); two or more are needed")
     if distinct == 2:

@@ -328,6 +328,15 @@ BROKEN = {
         added('owners: ["team:risk", alice]'),
         ["11:25 owners.1: must be an e-mail address or team:NAME, not 'alice'"],
     ),
+    "an error that may grow by fifteen": (
+        swapped("task: binary_classification", "task: regression")
+        + "  gates: [{metric: rmse, within_champion: 3}]\n"
+        + "  react: {rollback: {drop: 15}}\n",
+        [
+            "11:26 gates.0.within_champion: must be a share of the rmse before, such as 0.1, not 3",
+            "12:22 react.rollback.drop: must be a share of the rmse before, such as 0.1, not 15",
+        ],
+    ),
     "unknown modes": (
         added("react: {rollback: {mode: auto, drop: 0}, retrain: {on: always}}"),
         [

@@ -71,6 +71,7 @@ COLUMNS = {
     "a counter": ("id", np.arange(ROWS), {"drop": ("id",)}),
     "identifiers": ("uuid", [f"u-{n * 7919}" for n in range(ROWS)], {"drop": ("uuid",)}),
     "nothing": ("empty", [None] * ROWS, {"drop": ("empty",)}),
+    "a name of the log's": ("score", RANDOM.normal(0, 1, ROWS), {"drop": ("score",)}),
     "one value": ("country", ["DE"] * ROWS, {"drop": ("country",)}),
     "a number in every row": ("amount", RANDOM.normal(0, 1, ROWS), {"drop": ()}),
     "whole numbers in no order": ("zip", RANDOM.permutation(ROWS), {"drop": ()}),
@@ -178,6 +179,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"data": "one.csv"},
         "target 'churned' has 1 value(s); two or more are needed",
     ),
+    "rows without a label": (
+        {"data": "some_given.csv"},
+        "target 'churned' has 1 nulls in 3 rows; leave rows without a label out",
+    ),
+    "another separator": (
+        {"data": "semicolons.csv"},
+        "{root}/semicolons.csv: columns are separated by ';'; a comma was expected",
+    ),
     "a target without a value": (
         {"data": "none_given.csv"},
         "target 'churned' has 0 value(s); two or more are needed",
@@ -196,6 +205,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(name: str, tmp_path: Path) -> 
         "nothing.csv": "",
         "one.csv": "age,churned\n1,0\n2,0\n",
         "none_given.csv": "age,churned\n1,\n2,\n",
+        "some_given.csv": "age,churned\n1,0\n2,1\n3,\n",
+        "semicolons.csv": "age;churned\n1;0\n2;1\n",
     }
     for file, text in files.items():
         (tmp_path / file).write_text(text)

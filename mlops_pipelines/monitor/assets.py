@@ -1,7 +1,6 @@
 """The monitor track of one model, a day at a time: what was answered, and how it turned out."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -17,6 +16,9 @@ from mlops_pipelines.resources import (
     StoreResource,
     TargetResource,
 )
+from mlops_pipelines.spec import ModelSpec
+from mlops_pipelines.tasks import IN_TARGET_UNIT
+from mlops_pipelines.train.assets import figures, mlflow_link
 
 WARN = dg.AssetCheckSeverity.WARN
 
@@ -63,7 +65,9 @@ def _predictions(declared: Declared) -> dg.AssetsDefinition:
         from mlops_pipelines.train.registry import Registry
 
         day, opened = context.partition_key, store.open()
-        with step(context.log, "compact", model=spec.name, day=day, run=context.run_id) as counted:
+        with step(
+            context.log, "compact", model=spec.name, day=day, run=context.run.run_id
+        ) as counted:
             compacted = compact(opened, open_target(target).log_dir(spec.name), spec.name)
             rows = day_rows(opened, spec.name, day)
             counted["rows"] = len(rows)
@@ -74,7 +78,7 @@ def _predictions(declared: Declared) -> dg.AssetsDefinition:
             check = _unknown("expectations", "nobody asked: there are no rows to check")
         else:
             with step(
-                context.log, "expectations", model=spec.name, day=day, run=context.run_id
+                context.log, "expectations", model=spec.name, day=day, run=context.run.run_id
             ) as counted:
                 suite = json.loads(registry.fetch(spec.name, version, "suite.json").read_text())
                 asked = rows[rows["model_version"] == version]
@@ -126,7 +130,9 @@ def _labels(declared: Declared) -> dg.AssetsDefinition:
 
         day, opened = context.partition_key, store.open()
         log_dir = open_target(target).log_dir(spec.name)
-        with step(context.log, "labels", model=spec.name, day=day, run=context.run_id) as counted:
+        with step(
+            context.log, "labels", model=spec.name, day=day, run=context.run.run_id
+        ) as counted:
             collected = collect(opened, log_dir, spec, project.path, declared.folder)
             covered = coverage(opened, spec.name, day)
             counted["rows"] = covered.labelled
@@ -156,7 +162,7 @@ def _drift_report(declared: Declared) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
         from mlops_pipelines.monitor.predictions import day_rows
-        from mlops_pipelines.monitor.report import write_report
+        from mlops_pipelines.monitor.report import written_report
         from mlops_pipelines.monitor.verdict import drift
         from mlops_pipelines.train.registry import Registry
 
@@ -169,29 +175,39 @@ def _drift_report(declared: Declared) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"rows": 0}, check_results=[nothing])
         asked = rows[rows["model_version"] == version]
         with step(
-            context.log, "drift", model=spec.name, day=day, version=version, run=context.run_id
+            context.log, "drift", model=spec.name, day=day, version=version, run=context.run.run_id
         ) as counted:
             found = drift(registry, spec, version, asked)
             counted["rows"] = len(asked)
         with (
             step(
-                context.log, "report", model=spec.name, day=day, version=version, run=context.run_id
+                context.log,
+                "report",
+                model=spec.name,
+                day=day,
+                version=version,
+                run=context.run.run_id,
             ),
             registry.night(spec.name, day, version) as night,
+            written_report(opened, registry, spec, day, version, asked, found) as page,
         ):
-            page = write_report(opened, registry, spec, day, version, asked, found)
             night.log_metrics(found.metrics())
-            night.log_artifact(Path(page.path), "reports")
+            night.log_artifact(page.path, "reports")
         return dg.MaterializeResult(
             metadata={
-                "rows": len(asked),
-                "version": version,
                 "status": found.status,
-                **found.metrics(),
-                "columns": dg.MetadataValue.md(found.markdown()),
+                "version": version,
+                "page": mlflow_link(
+                    mlflow,
+                    "the report",
+                    f"experiments/{night.experiment_id}/runs/{night.run_id}"
+                    f"/artifacts/reports/{page.path.name}",
+                ),
                 "picture": dg.MetadataValue.md(found.picture()),
-                "report": dg.MetadataValue.url(page.uri),
-                "mlflow_run": night.run_id,
+                "columns": dg.MetadataValue.md(found.markdown()),
+                **figures(found.metrics()),
+                "report": dg.MetadataValue.path(page.uri),
+                "mlflow_run": mlflow_link(mlflow, "beside other nights", f"runs/{night.run_id}"),
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -205,6 +221,7 @@ def _drift_report(declared: Declared) -> dg.AssetsDefinition:
                         "version": version,
                         "status": found.status,
                         "drifted_columns": dg.MetadataValue.json(list(found.drifted)),
+                        **figures(found.metrics()),
                     },
                 )
             ],
@@ -226,7 +243,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                 declared,
                 "performance",
                 "no_degradation",
-                f"{spec.main_metric} has not fallen by more than {spec.react.rollback.drop}.",
+                _not_fallen(spec),
             )
         ],
     )
@@ -255,7 +272,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                 model=spec.name,
                 day=day,
                 version=version,
-                run=context.run_id,
+                run=context.run.run_id,
             ) as counted,
             registry.night(spec.name, day, version) as night,
         ):
@@ -274,13 +291,13 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
             counted["rows"] = found.labelled
         return dg.MaterializeResult(
             metadata={
-                "version": version,
                 "status": found.status,
+                "version": version,
                 "labelled": found.labelled,
-                **found.metrics(),
                 "details": dg.MetadataValue.md(found.markdown()),
                 "worst_rows": dg.MetadataValue.md(found.worst_markdown()),
-                "mlflow_run": night.run_id,
+                **figures(found.metrics()),
+                "mlflow_run": mlflow_link(mlflow, "beside other nights", f"runs/{night.run_id}"),
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -295,6 +312,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                         "status": found.status,
                         "previous_version": previous or 0,
                         "previous_clearly_better": found.previous_clearly_better,
+                        **figures(found.metrics()),
                         "evidence": dg.MetadataValue.json(found.evidence()),
                     },
                 )
@@ -328,7 +346,9 @@ def _service_health(declared: Declared) -> dg.AssetsDefinition:
         day, opened = context.partition_key, store.open()
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
         champion = registry.champion(spec.name)
-        with step(context.log, "health", model=spec.name, day=day, run=context.run_id) as counted:
+        with step(
+            context.log, "health", model=spec.name, day=day, run=context.run.run_id
+        ) as counted:
             rows = day_rows(opened, spec.name, day)
             place = open_target(target)
             found = health(spec, rows, place.service(spec.name), place.metrics(spec.name))
@@ -339,7 +359,7 @@ def _service_health(declared: Declared) -> dg.AssetsDefinition:
             ) as night:
                 night.log_metrics(found.metrics())
         return dg.MaterializeResult(
-            metadata={"status": found.status, **found.metrics()},
+            metadata={"status": found.status, **figures(found.metrics())},
             check_results=[
                 dg.AssetCheckResult(
                     check_name="healthy",
@@ -394,6 +414,12 @@ def _check(declared: Declared, asset: str, name: str, description: str) -> dg.As
         description=description,
         partitions_def=days_of(spec),
     )
+
+
+def _not_fallen(spec: ModelSpec) -> str:
+    if spec.main_metric in IN_TARGET_UNIT:
+        return f"{spec.main_metric} has not risen by more than {spec.main_drop:.0%}."
+    return f"{spec.main_metric} is not worse by more than {spec.main_drop:g}."
 
 
 def _unknown(name: str, description: str) -> dg.AssetCheckResult:

@@ -19,6 +19,9 @@ Status = Literal["ok", "alarm", "insufficient_data"]
 _SURE = 0.01
 """An alarm may roll back, so a single slow or failed request among a few must not raise it."""
 
+_REFUSED = 10
+"""Requests that must have been refused, and none answered, before that is the version's fault."""
+
 _SLOW_SHARE = 0.01  # what a 99th percentile allows
 
 
@@ -27,8 +30,9 @@ class Health:
     """How the service did.
 
     `rows`, `requests` and latencies (ms per request; None where nobody asked) are of the day;
-    `errors` (answers of 500 and above), `asked`, `cpu_seconds` and `memory_mb` (resident) are the
-    workers' own counts since they started. `replicas` answered just now, `wanted` should have.
+    `errors` (answers of 500 and above), `refused` (400 and above), `asked`, `cpu_seconds` and
+    `memory_mb` (resident) are the workers' own counts since they started. `replicas` answered just
+    now, `wanted` should have.
     """
 
     status: Status
@@ -39,6 +43,7 @@ class Health:
     p99: float | None
     asked: int
     errors: int
+    refused: int
     cpu_seconds: float
     memory_mb: float
     replicas: int
@@ -57,6 +62,7 @@ class Health:
             "requests": float(self.requests),
             "errors": float(self.errors),
             "error_rate": self.error_rate,
+            "refused": float(self.refused),
             "cpu_seconds": self.cpu_seconds,
             "memory_mb": self.memory_mb,
             "replicas": float(self.replicas),
@@ -75,7 +81,8 @@ def health(
 
     `alarm` when workers are wanted and none answers, or when the share of failed requests lies
     above spec.monitor.error_rate, or that of requests slower than spec.monitor.latency_ms above
-    1 %, by more than chance explains (binomial test, 1 %). `insufficient_data` when nobody asked.
+    1 %, by more than chance explains (binomial test, 1 %), or when it refused all of ten requests
+    or more. `insufficient_data` when nobody asked.
     """
     if service is not None and service.version is not None:
         rows = rows[rows["model_version"] == service.version]
@@ -84,8 +91,11 @@ def health(
     latencies = rows.drop_duplicates("request_id")["latency_ms"]
     counted = [sample for page in samples.values() for sample in page]
     answers = [sample for sample in counted if sample.name == "mlops_requests_total"]
-    failed = [sample for sample in answers if sample.labels.get("status", "").startswith("5")]
-    asked, errors = (int(sum(sample.value for sample in part)) for part in (answers, failed))
+    by_status = {
+        first: int(sum(s.value for s in answers if s.labels.get("status", "").startswith(first)))
+        for first in "245"
+    }
+    asked, errors, refused = sum(by_status.values()), by_status["5"], by_status["4"]
     wanted = service.wanted if service is not None else 0
     slow = int((latencies > spec.monitor.latency_ms).sum())
     p50, p95, p99 = (
@@ -97,6 +107,9 @@ def health(
         faults.append(f"none of {wanted} workers answers")
     if _too_many(errors, asked, spec.monitor.error_rate):
         faults.append(f"{errors} of {asked} requests failed; {spec.monitor.error_rate:.2%} may")
+    # Who refuses some requests may have bad callers; who answers none is no service.
+    if refused >= _REFUSED and not by_status["2"] and not len(rows):
+        faults.append(f"all of {refused} requests were refused: callers do not send what it takes")
     if _too_many(slow, len(latencies), _SLOW_SHARE):
         faults.append(
             f"{slow} of {len(latencies)} requests took over {spec.monitor.latency_ms:g} ms "
@@ -105,6 +118,8 @@ def health(
     status: Status = "alarm" if faults else "ok" if len(rows) else "insufficient_data"
     if len(rows):
         usual = f"{len(latencies)} requests, 99th percentile {p99:.4g} ms, {errors} failed"
+    elif asked:
+        usual = f"no row was answered, {refused} requests were refused, {errors} failed"
     else:
         usual = "nobody asked"
     return Health(
@@ -116,6 +131,7 @@ def health(
         p99=p99,
         asked=asked,
         errors=errors,
+        refused=refused,
         cpu_seconds=_sum(counted, "process_cpu_seconds_total"),
         memory_mb=_sum(counted, "process_resident_memory_bytes") / 2**20,
         replicas=len(samples),

@@ -21,6 +21,7 @@ from mlops_pipelines.measure.outputs import Outputs
 from mlops_pipelines.measure.slices import Slice, by_slice, worst_rows
 from mlops_pipelines.monitor.outcome import Outcome, outcome
 from mlops_pipelines.spec import ModelSpec
+from mlops_pipelines.tasks import allowance
 
 if TYPE_CHECKING:
     from mlops_pipelines.serve.predictor import Predictor
@@ -131,9 +132,9 @@ def assess(
 
     `baseline` are the metrics of its holdout, `predictor` is the previous version's, `classes` are
     the labels in the order of the logged probabilities (those in the rows unless given). `alarm`
-    when the metric fell by more than spec.react.rollback.drop and its 95 % interval excludes the
-    baseline; `insufficient_data` when fewer than spec.monitor.min_rows rows are labelled or the
-    metric is undefined on them. Intervals are percentile bootstraps with a fixed seed.
+    when the metric fell by more than spec.main_drop and its 95 % interval excludes the baseline;
+    `insufficient_data` when fewer than spec.monitor.min_rows rows are labelled or the metric is
+    undefined on them. Intervals are percentile bootstraps with a fixed seed.
     """
     metric = spec.main_metric
     if classes is None and predictor is not None and spec.task == "multiclass_classification":
@@ -148,7 +149,11 @@ def assess(
     expected = baseline.get(metric)
     if expected is None:
         why = why or f"version {version} has no {metric} on its holdout to compare with"
-    limit = None if expected is None else expected - better(metric, spec.react.rollback.drop, 0)
+    limit = (
+        None
+        if expected is None
+        else expected - better(metric, allowance(metric, spec.main_drop, expected), 0)
+    )
     difference, compared = None, ""
     if interval is not None and predictor is not None and previous is not None:
         difference, compared = _against(metric, own, predictor, previous)

@@ -18,6 +18,7 @@ from mlops_pipelines.resources import (
     StoreResource,
     TargetResource,
 )
+from mlops_pipelines.train.assets import figures
 
 if TYPE_CHECKING:
     from mlops_pipelines.release.targets.process import ProcessTarget
@@ -83,7 +84,7 @@ def _evaluation(declared: Declared) -> dg.AssetsDefinition:
         tags = registry.version(spec.name, version).tags
         champion = registry.champion(spec.name)
         with step(
-            context.log, "evaluate", model=spec.name, version=version, run=context.run_id
+            context.log, "evaluate", model=spec.name, version=version, run=context.run.run_id
         ) as counted:
             bundle = build_bundle(registry, opened, project.path, spec, version)
             snapshot = load_snapshot(opened, spec.name, tags[record.SNAPSHOT])
@@ -109,16 +110,16 @@ def _evaluation(declared: Declared) -> dg.AssetsDefinition:
             metadata={
                 "version": version,
                 "champion": rival or "none",
-                "rows": result.rows,
-                "bundle": bundle.digest,
-                **{name: float(number) for name, number in result.metrics.items()},
                 "comparison": dg.MetadataValue.md(result.markdown()),
+                "rows": result.rows,
+                "bundle": bundle.digest[:16],
+                **figures(result.metrics),
             },
             check_results=[
                 dg.AssetCheckResult(
                     check_name=name,
                     passed=all(gate.passed for gate in gates),
-                    description="; ".join(gate.sentence for gate in gates) or "no such gate",
+                    description="; ".join(gate.sentence for gate in gates) or "none is declared",
                     metadata={"version": version},
                 )
                 for name, gates in (
@@ -150,7 +151,9 @@ def _security_report(declared: Declared) -> dg.AssetsDefinition:
 
         version = int(context.partition_key)
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
-        with step(context.log, "security", model=spec.name, version=version, run=context.run_id):
+        with step(
+            context.log, "security", model=spec.name, version=version, run=context.run.run_id
+        ):
             digest = registry.version(spec.name, version).tags[record.BUNDLE]
             report = assess(open_bundle(store.open(), spec.name, digest))
         return dg.MaterializeResult(
@@ -178,7 +181,7 @@ def _image(declared: Declared) -> dg.AssetsDefinition:
 
     @dg.asset(
         **_common(declared, "image", "security_report"),
-        description="What is served. The process target runs the bundle as it is: no image is made.",
+        description="What is served. Target process runs the bundle as it is: no image is made.",
         kinds={"python"},
         check_specs=[
             _gate(declared, key, "serves", "Started, it answers real rows as it did in training.")
@@ -196,10 +199,10 @@ def _image(declared: Declared) -> dg.AssetsDefinition:
 
         version = int(context.partition_key)
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
-        with step(context.log, "bundle", model=spec.name, version=version, run=context.run_id):
+        with step(context.log, "bundle", model=spec.name, version=version, run=context.run.run_id):
             bundle = build_bundle(registry, store.open(), project.path, spec, version)
         with step(
-            context.log, "serves", model=spec.name, version=version, run=context.run_id
+            context.log, "serves", model=spec.name, version=version, run=context.run.run_id
         ) as counted:
             result = serves(bundle.folder)
             counted["rows"] = result.rows
@@ -208,7 +211,7 @@ def _image(declared: Declared) -> dg.AssetsDefinition:
             metadata={
                 "version": version,
                 "kind": "bundle (no image: target process)",
-                "digest": bundle.digest,
+                "digest": bundle.digest[:16],
                 "size_bytes": bundle.size_bytes,
                 "dagster/uri": store.open().uri(bundle.key),
                 "seconds_to_ready": result.seconds_to_ready,
@@ -250,9 +253,9 @@ def _deployment(declared: Declared) -> dg.AssetsDefinition:
 
         version = int(context.partition_key)
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
-        actor = config.actor or f"dagster run {context.run_id[:8]}"
+        actor = config.actor or f"dagster run {context.run.run_id[:8]}"
         books = (registry, store.open(), open_target(target), spec)
-        with step(context.log, "deploy", model=spec.name, version=version, run=context.run_id):
+        with step(context.log, "deploy", model=spec.name, version=version, run=context.run.run_id):
             if not config.force:
                 _passed_its_gates(registry.version(spec.name, version))
             if config.quarantine is not None:

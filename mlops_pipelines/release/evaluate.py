@@ -21,6 +21,7 @@ from mlops_pipelines.measure.outputs import Outputs, positive_last
 from mlops_pipelines.measure.slices import by_slice
 from mlops_pipelines.serve.predictor import BundleError, Predictor
 from mlops_pipelines.spec import Gate, ModelSpec
+from mlops_pipelines.tasks import allowance
 from mlops_pipelines.train.snapshot import Snapshot
 
 SEED = 0
@@ -290,13 +291,13 @@ def _judge(
 
 
 def _compare(gate: Gate, found: PairedDifference, champion_version: int) -> GateResult:
-    allowed = gate.within_champion or 0.0
+    allowed = allowance(gate.metric, gate.within_champion or 0.0, found.b)
     # A difference that is exactly the bound must not fail by its last bit.
     passed = found.improvement >= -allowed - 1e-12
     better = "better" if found.improvement >= 0 else "worse"
     sentence = (
         f"{gate.metric} {found.a:.4g} is {abs(found.improvement):.4g} {better} than champion "
         f"v{champion_version}'s {found.b:.4g} (95 % interval of the improvement "
-        f"{found.low:+.4g} to {found.high:+.4g}; {allowed:g} worse is allowed)"
+        f"{found.low:+.4g} to {found.high:+.4g}; {allowed:.4g} worse is allowed)"
     )
     return GateResult(gate, passed, sentence)

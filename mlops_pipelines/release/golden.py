@@ -78,9 +78,7 @@ class Golden:
         return Agreement(
             rows=len(then),
             differing=sum(a != b for a, b in labels),
-            largest_difference=max(
-                (abs(a - b) / max(1.0, abs(a)) for a, b in scores), default=0.0
-            ),
+            largest_difference=max((abs(a - b) / max(1.0, abs(a)) for a, b in scores), default=0.0),
         )
 
 

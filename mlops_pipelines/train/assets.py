@@ -1,16 +1,18 @@
 """The train track of one model: `training_data` → `model`, and the external `model_version`."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from mlops_pipelines import record
+from mlops_pipelines.environment import shown_uri
 from mlops_pipelines.errors import DataError
 from mlops_pipelines.keys import asset_key, shared, value, versions_of
 from mlops_pipelines.located import Located, validate
-from mlops_pipelines.logs import step
+from mlops_pipelines.logs import progress, step
 from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import MlflowResource, ProjectResource, StoreResource
 from mlops_pipelines.spec import ModelSpec, Source
@@ -21,6 +23,11 @@ class TrainingDataConfig(dg.Config):
 
     source: dict[str, Any] | None = Field(
         None, description="other rows than declared, in the words of data.source"
+    )
+    accept: bool = Field(
+        False,
+        description="these rows are right though they differ from the champion's: "
+        "learn what is expected from them",
     )
 
 
@@ -36,7 +43,7 @@ def train_assets(declared: Declared) -> Sequence[dg.AssetsDefinition | dg.AssetS
     spec = declared.spec
     request = dg.AssetSpec(
         asset_key(spec.name, "retraining_request"),
-        description="Asked for by the rollback sensor, with its reason, when a new training is due.",
+        description="Asked for by the rollback sensor, with its reason, when training is due.",
         kinds={"sensor"},
         **shared(spec),
     )
@@ -85,17 +92,18 @@ def _training_data(declared: Declared) -> dg.AssetsDefinition:
         from mlops_pipelines.train.source import describe, load_rows
 
         source = _launch_source(config) or spec.data.source
-        with step(context.log, "load", model=spec.name, run=context.run_id) as counted:
+        with step(context.log, "load", model=spec.name, run=context.run.run_id) as counted:
             frame = load_rows(source, project.path, declared.folder)
             counted["rows"] = len(frame)
-        with step(context.log, "snapshot", model=spec.name, run=context.run_id) as counted:
+        with step(context.log, "snapshot", model=spec.name, run=context.run.run_id) as counted:
             snapshot = freeze(frame, spec, store.open(), describe(source))
             counted["rows"] = snapshot.rows
-        with step(context.log, "expectations", model=spec.name, run=context.run_id) as counted:
+        with step(context.log, "expectations", model=spec.name, run=context.run.run_id) as counted:
             rows = read_rows(store.open(), snapshot)
             registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
-            suite, origin = _suite(declared, registry, snapshot, rows.train)
-            quality = check_rows(frame[[c for c in frame if c in rows.train.columns]], suite)
+            champion = None if config.accept else registry.champion(spec.name)
+            suite, origin = _suite(declared, registry, champion, snapshot, rows.all)
+            quality = check_rows(rows.all, suite)
             counted["rows"] = quality.rows
         return dg.MaterializeResult(
             metadata={
@@ -107,7 +115,7 @@ def _training_data(declared: Declared) -> dg.AssetsDefinition:
                 "features": len(snapshot.columns),
                 "source": snapshot.source,
                 "dagster/uri": store.open().uri(snapshot.key),
-                "classes": dg.MetadataValue.json(snapshot.class_counts),
+                "classes": dg.MetadataValue.json(snapshot.class_counts or {}),
                 "dagster/column_schema": dg.TableSchema(
                     [dg.TableColumn(column.name, column.type) for column in snapshot.columns]
                 ),
@@ -117,8 +125,7 @@ def _training_data(declared: Declared) -> dg.AssetsDefinition:
                 dg.AssetCheckResult(
                     check_name="expectations",
                     passed=quality.passed,
-                    description="; ".join(failed.sentence for failed in quality.failed[:5])
-                    or f"{quality.expectations} expectations hold on {quality.rows} rows",
+                    description=_said(quality, origin),
                     metadata={
                         "expectations": quality.expectations,
                         "failed": len(quality.failed),
@@ -165,31 +172,38 @@ def _model(declared: Declared) -> dg.AssetsDefinition:
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
         # A run that was killed between MLflow and Dagster left a version unannounced.
         _announce(context, spec.name, [version.version for version in registry.versions(spec.name)])
-        with step(context.log, "train", model=spec.name, run=context.run_id) as counted:
+        with step(context.log, "train", model=spec.name, run=context.run.run_id) as counted:
             trained = train_version(
                 declared,
                 project.path,
                 registry,
                 store.open(),
                 digest,
-                record.provenance(project.path, context.run_id),
+                record.provenance(project.path, context.run.run_id),
                 python=config.python,
                 params=config.params,
-                log=context.log.info,
+                on_progress=progress,
             )
             counted["rows"] = trained.rows
             counted["version"] = trained.version
         _announce(context, spec.name, [trained.version])
         overfit = trained.fitted.overfit
+        for sentence in trained.fitted.warnings:
+            context.log.warning(sentence)
         return dg.MaterializeResult(
             metadata={
                 "version": trained.version,
-                "mlflow_run": trained.run_id,
-                "snapshot": digest,
-                **{name: float(number) for name, number in trained.fitted.metrics.items()},
-                "training_seconds": trained.fitted.seconds,
-                "cpu_seconds": trained.fitted.cpu_seconds,
-                "peak_memory_mb": trained.fitted.peak_memory_mb,
+                "mlflow_run": mlflow_link(mlflow, "pictures and curves", f"runs/{trained.run_id}"),
+                "snapshot": digest[:16],
+                **figures(
+                    {
+                        **trained.fitted.metrics,
+                        "training_seconds": trained.fitted.seconds,
+                        "cpu_seconds": trained.fitted.cpu_seconds,
+                        "peak_memory_mb": trained.fitted.peak_memory_mb,
+                    }
+                ),
+                "warnings": "; ".join(trained.fitted.warnings) or "none",
             },
             data_version=dg.DataVersion(str(trained.version)),
             check_results=[
@@ -204,6 +218,21 @@ def _model(declared: Declared) -> dg.AssetsDefinition:
         )
 
     return model
+
+
+def figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """As the Dagster UI shows them: six significant digits. MLflow keeps them all."""
+    return {name: float(f"{number:.6g}") for name, number in metrics.items()}
+
+
+def mlflow_link(mlflow: MlflowResource, text: str, page: str) -> dg.MetadataValue:
+    """`text` that opens `page` of the MLflow UI: the server's, or what `mlops ui` opens."""
+    uri = mlflow.tracking_uri
+    if not uri.startswith("http"):
+        uri = os.environ.get("MLOPS_MLFLOW_UI", "http://127.0.0.1:5000")
+    # MLflow would open its pages for language models.
+    where = f"{shown_uri(uri).rstrip('/')}/#/{page}?workflowType=machine_learning"
+    return dg.MetadataValue.md(f"[{text}]({where})")
 
 
 def snapshot_digest(context: dg.AssetExecutionContext, model: str) -> str:
@@ -227,13 +256,16 @@ def _announce(context: dg.AssetExecutionContext, model: str, versions: Sequence[
             dg.AssetMaterialization(
                 asset_key(model, "model_version"),
                 partition=str(version),
-                metadata={"version": version, "dagster_run": context.run_id},
+                metadata={
+                    "version": version,
+                    "dagster_run": dg.MetadataValue.dagster_run(context.run.run_id),
+                },
             )
         )
 
 
 def _suite(
-    declared: Declared, registry: Any, snapshot: Any, train: Any
+    declared: Declared, registry: Any, champion: int | None, snapshot: Any, rows: Any
 ) -> tuple[dict[str, Any], str]:
     """The suite that new rows must meet, and where it is from."""
     import json
@@ -243,11 +275,19 @@ def _suite(
     spec: ModelSpec = declared.spec
     if spec.quality.suite != "auto":
         return read_suite(declared.folder / spec.quality.suite), spec.quality.suite
-    champion = registry.champion(spec.name)
     if champion is not None:
         path = registry.fetch(spec.name, champion, "suite.json")
         return json.loads(path.read_text()), f"learned from version {champion}"
-    return learn_suite(train, snapshot), "learned from this snapshot"
+    return learn_suite(rows, snapshot), "learned from this snapshot"
+
+
+def _said(quality: Any, origin: str) -> str:
+    if quality.passed:
+        return f"{quality.expectations} expectations hold on {quality.rows} rows"
+    failed = "; ".join(each.sentence for each in quality.failed[:5])
+    if not origin.startswith("learned from version"):
+        return failed
+    return f"{failed}. Expected is what was {origin}; if these rows are right, train with --accept"
 
 
 def _launch_source(config: TrainingDataConfig) -> Source | None:

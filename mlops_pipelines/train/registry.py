@@ -14,11 +14,12 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines import record
+from mlops_pipelines.environment import shown_uri, with_driver
 from mlops_pipelines.errors import NotFoundError
 from mlops_pipelines.measure.profile import Profile
 from mlops_pipelines.train.run import PROCESS, Run, finishing, sampling, this_process, was_killed
 from mlops_pipelines.train.snapshot import Snapshot
-from mlops_pipelines.train.tracking import connect, shown_uri, told, with_driver
+from mlops_pipelines.train.tracking import connect, told
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,7 +16,13 @@ from mlops_pipelines.spec import RESERVED_COLUMNS, ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.columns import Column, as_times, select, typed
 from mlops_pipelines.train.content import content_digest, row_hashes
-from mlops_pipelines.train.target import Label, Target, check_split, check_target
+from mlops_pipelines.train.target import (
+    Label,
+    Target,
+    check_split,
+    check_target,
+    whole_classes,
+)
 
 __all__ = [
     "Column",
@@ -80,6 +86,11 @@ class SnapshotRows:
 
     train: pd.DataFrame
     holdout: pd.DataFrame
+
+    @property
+    def all(self) -> pd.DataFrame:
+        """Both sides, the training rows first."""
+        return pd.concat([self.train, self.holdout], ignore_index=True)
 
 
 def freeze(frame: pd.DataFrame, spec: ModelSpec, store: Store, source: str) -> Snapshot:
@@ -193,6 +204,8 @@ def _typed_frame(frame: pd.DataFrame, spec: ModelSpec) -> tuple[pd.DataFrame, di
             continue
         try:
             kept[name], kinds[name] = typed(values, where)
+            if name == data.target:
+                kept[name], kinds[name] = whole_classes(kept[name], kinds[name], spec.task)
         except DataError:
             # What neither the model nor the split looks at need not be storable.
             unseen = name in data.drop or (data.features is not None and name not in data.features)

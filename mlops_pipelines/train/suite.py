@@ -1,4 +1,4 @@
-"""Suites of expectations: learned from a training split, or written by hand in YAML.
+"""Suites of expectations: learned from a snapshot, or written by hand in YAML.
 
 A suite is a JSON value, `{"schema": 1, "origin": …, "expectations": [{"expectation": name, …}]}`,
 whose entries are Great Expectations' own names and arguments.
@@ -35,8 +35,8 @@ _HIDDEN_FIELDS = (
 )
 
 
-def learn_suite(train: pd.DataFrame, snapshot: Snapshot) -> Suite:
-    """What the training split says of every feature and of the target.
+def learn_suite(rows: pd.DataFrame, snapshot: Snapshot) -> Suite:
+    """What `rows` of the snapshot say of every feature and of the target.
 
     Columns are there; not null where none was (else about as often as then); numbers within the
     range that was seen, widened (see _WIDER), so that a unit wrong by ten is found and an ordinary
@@ -52,7 +52,7 @@ def learn_suite(train: pd.DataFrame, snapshot: Snapshot) -> Suite:
         },
     ]
     for name in names:
-        values = train[name]
+        values = rows[name]
         found += _nulls(name, values)
         if name == snapshot.target and snapshot.classes is not None:
             labels = {"column": name, "value_set": list(snapshot.classes)}
@@ -61,7 +61,7 @@ def learn_suite(train: pd.DataFrame, snapshot: Snapshot) -> Suite:
             found += _levels(name, values)
         elif pd.api.types.is_numeric_dtype(values) and values.dtype != bool:
             found += _range(name, values)
-    origin = f"learned from {len(train)} training rows of snapshot {snapshot.digest[:12]}"
+    origin = f"learned from {len(rows)} rows of snapshot {snapshot.digest[:12]}"
     return {"schema": 1, "origin": origin, "expectations": found}
 
 

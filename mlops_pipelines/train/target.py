@@ -26,6 +26,16 @@ class Target:
     counts: dict[str, int] | None
 
 
+def whole_classes(values: pd.Series, kind: str, task: str) -> tuple[pd.Series, str]:
+    """A target of classes 0.0, 1.0, … as the integers they are; any other as it is."""
+    if task == "regression" or kind != "double" or not len(values):
+        return values, kind
+    numbers = values.to_numpy(dtype=float)
+    if not np.isfinite(numbers).all() or (numbers != np.round(numbers)).any():
+        return values, kind
+    return values.astype("int64"), "long"
+
+
 def check_target(values: pd.Series, kind: str, spec: ModelSpec) -> Target:
     """What the typed column `values` of type `kind` says; raises DataError where it cannot be."""
     name, task = spec.data.target, spec.task

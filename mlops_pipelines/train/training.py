@@ -38,7 +38,7 @@ def train_version(
     *,
     python: str | None = None,
     params: dict[str, Any] | None = None,
-    log: Callable[[str], None],
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> Trained:
     """Fit on the snapshot `digest`, measure on its holdout, and register the version.
 
@@ -69,13 +69,13 @@ def train_version(
             declared.folder,
             python=python,
             params=params,
-            on_progress=lambda name, share: log(f"{name}: {share:.0%}"),
+            on_progress=on_progress,
         )
         version = registry.log_version(
             run,
             fitted,
             snapshot,
-            learn_suite(rows.train, snapshot),
+            learn_suite(rows.all, snapshot),
             _reference(rows, snapshot, fitted),
             provenance,
             spec.description,

@@ -76,7 +76,6 @@ def test_a_day(tmp_path: Path, logged: Path, make_spec: Any) -> None:
         store,
         digest,
         made_by,
-        log=lambda _: None,
     )
     assert compact(store, logged, "churn").days == {DAY: 200}
     assert collect(store, logged, spec, tmp_path, tmp_path).new == 200

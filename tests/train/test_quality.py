@@ -43,6 +43,15 @@ def test_no_alarm_on_the_holdout_and_one_on_a_change_of_unit(name: str, store: S
         assert [one.column for one in found.failed] == [column]
 
 
+def test_a_suite_holds_on_the_rows_it_was_learned_from_however_they_trend(store: Store) -> None:
+    frame = mixed_frame(1000).assign(seen=pd.date_range("2026-01-01", periods=1000, freq="h"))
+    frame["amount"] = [0.0] * 800 + [1000.0] * 200
+    snapshot = freeze(frame, make_spec(event_time="seen"), store, "x")
+    rows = read_rows(store, snapshot)
+    assert not check_rows(rows.all, learn_suite(rows.train, snapshot)).passed
+    assert check_rows(rows.all, learn_suite(rows.all, snapshot)).passed
+
+
 def test_each_fault_is_named_with_its_column(mixed: tuple[Snapshot, SnapshotRows]) -> None:
     snapshot, rows = mixed
     suite, holdout = learn_suite(rows.train, snapshot), rows.holdout

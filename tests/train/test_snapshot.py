@@ -134,6 +134,13 @@ def test_features_are_in_order_and_typed(store: Store) -> None:
         features(asked.drop(columns="amount"), snapshot)
 
 
+def test_whole_numbers_of_a_csv_with_points_are_classes(store: Store) -> None:
+    frame = mixed_frame(400)
+    frame["y"] = np.tile([0.0, 1.0], 200)
+    snapshot = freeze(frame, make_spec(drop=("seen",)), store, "x")
+    assert (snapshot.classes, snapshot.class_counts) == ((0, 1), {"0": 200, "1": 200})
+
+
 def changed(**columns: Any) -> pd.DataFrame:
     return mixed_frame().assign(**columns)
 
