@@ -60,12 +60,15 @@ def _ask(bundle: Path, body: bytes, folder: Path) -> tuple[int, bytes, float]:
     """Status and body of the answer, and the seconds until the worker was ready."""
     worker_log, started = folder / "worker.log", time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = start_worker(bundle, folder, folder, worker_log, listener)
+        # Attached: a run that is killed here must not leave a worker that nobody knows of.
+        process = start_worker(bundle, folder, folder, worker_log, listener, attached=True)
     try:
         worker = await_ready([process], folder, worker_log)[0]
         seconds = round(time.monotonic() - started, 3)
         return *request(worker.http, "POST", "/invocations", body), seconds
     finally:
+        if process.stdin is not None:
+            process.stdin.close()
         process.terminate()
         try:
             process.wait(10)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -67,6 +69,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--serve", action="store_true", help="serve without waiting to be told")
     parser.add_argument("--log-dir", type=Path, help="where the prediction log is written")
     parser.add_argument("--control-dir", type=Path, help="where the private sockets are made")
+    parser.add_argument(
+        "--attached", action="store_true", help="end when standard input closes, with its owner"
+    )
     parser.add_argument("--fsync", action=argparse.BooleanOptionalAction, default=True)
     limits = Limits()
     parser.add_argument("--max-body-bytes", type=int, default=limits.body_bytes)
@@ -95,6 +100,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from mlops_pipelines.serve.log import SegmentWriter
     from mlops_pipelines.serve.worker import Worker, control_paths
 
+    if arguments.attached:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     meta = read_bundle(arguments.bundle.absolute())
     if arguments.control_dir is not None:
         control_paths(arguments.control_dir, meta.version, os.getpid())
@@ -130,6 +137,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     predictions.close()
     labels.close()
     return 0
+
+
+def _end_with_stdin() -> None:
+    """Leave when whoever started this process is gone, however it went: its pipe closes."""
+    # Not through sys.stdin, whose lock a thread would hold when the interpreter ends.
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -38,17 +38,20 @@ def start_worker(
     control_dir: Path,
     worker_log: Path,
     listener: socket.socket,
+    *,
+    attached: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """A worker of `bundle` in a session of its own, which outlives this process.
+    """A worker of `bundle` in a session of its own, which outlives this process unless `attached`.
 
     It waits: it answers on its private socket, and takes no traffic from `listener` yet.
     """
     command = [*serve_command(bundle), "--listen-fd", str(listener.fileno())]
     command += ["--log-dir", str(log_dir), "--control-dir", str(control_dir)]
+    command += ["--attached"] if attached else []
     with _bounded(worker_log).open("ab") as output:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=log_dir,
