@@ -10,12 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlops_pipelines.data_spec import Source
 from mlops_pipelines.errors import DataError, NotFoundError
 from mlops_pipelines.monitor import tables
 from mlops_pipelines.monitor.predictions import day_key, day_rows, days
 from mlops_pipelines.monitor.segments import compacting, finished, set_aside
 from mlops_pipelines.serve.segments import LabelRow, read_segments
-from mlops_pipelines.spec import ModelSpec, Source
+from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 
 SCHEMA = pa.schema(

@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from mlops_pipelines import record
+from mlops_pipelines.data_spec import Source
 from mlops_pipelines.environment import shown_uri
 from mlops_pipelines.errors import DataError
 from mlops_pipelines.keys import asset_key, shared, value, versions_of
@@ -15,7 +16,7 @@ from mlops_pipelines.located import Located, validate
 from mlops_pipelines.logs import progress, step
 from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import MlflowResource, ProjectResource, StoreResource
-from mlops_pipelines.spec import ModelSpec, Source
+from mlops_pipelines.spec import ModelSpec
 
 
 class TrainingDataConfig(dg.Config):

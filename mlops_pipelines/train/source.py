@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mlops_pipelines.data_spec import Source, Sql
 from mlops_pipelines.environment import resolve, with_driver
 from mlops_pipelines.errors import DataError
 from mlops_pipelines.importing import load_attribute
-from mlops_pipelines.spec import Source, Sql
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mlops_pipelines.data_spec import Source
 from mlops_pipelines.errors import DataError
-from mlops_pipelines.spec import Source
 from mlops_pipelines.train.source import describe, load_rows
 
 FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]})
