@@ -255,12 +255,13 @@ def status(model: str | None, as_json: bool) -> None:
         for mistake in broken.mistakes:
             click.echo(f"not loaded: {mistake}", err=True)
     _say(found, as_json, lambda: "\n".join(_status_line(each) for each in found))
+    sys.exit(0 if all(each["books"] == "ok" for each in found) else 1)
 
 
 def _status_line(found: dict[str, Any]) -> str:
     if found["books"] != "ok":
         serves = f"version {found['serving']} serves" if found["serving"] else "nothing serves"
-        return f"{found['model']}: {serves} at {found['address']}; {found['books']}"
+        return f"{found['model']}: {serves} at {found['address']}: {found['books']}"
     if found["champion"] is None:
         return f"{found['model']}: no version serves yet (mlops train {found['model']})"
     if found["serving"] is None:

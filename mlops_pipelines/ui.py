@@ -35,6 +35,7 @@ class Page:
     port: int
     ready: str
     log: Path
+    opens_at: str = ""
 
     @property
     def url(self) -> str:
@@ -48,6 +49,8 @@ def run(project: Project, dagster_port: int, mlflow_port: int) -> int:
     pages = _pages(project, dagster_port, mlflow_port)
     for page in pages:
         _free(page)
+    # Links from Dagster's pages lead to MLflow's.
+    os.environ["MLOPS_MLFLOW_UI"] = f"http://127.0.0.1:{mlflow_port}"
     pid_file = project.home / "ui.pid"
     write_atomically(pid_file, str(os.getpid()).encode())
     running: list[tuple[Page, subprocess.Popen[bytes]]] = []
@@ -58,7 +61,7 @@ def run(project: Project, dagster_port: int, mlflow_port: int) -> int:
             running.append((page, _start(page, project.root)))
         for page, process in running:
             _wait(page, process)
-            click.echo(f"{page.name:<8} {page.url}")
+            click.echo(f"{page.name:<8} {page.url}{page.opens_at}")
         click.echo("Ctrl-C stops both." if len(pages) == 2 else "Ctrl-C stops it.")
         while True:
             for page, process in running:
@@ -93,7 +96,9 @@ def _pages(project: Project, dagster_port: int, mlflow_port: int) -> list[Page]:
     books = ["--backend-store-uri", project.tracking_uri]
     artifacts = ["--default-artifact-root", project.artifact_root]
     command = [*mlflow, "--port", str(mlflow_port), *books, *artifacts]
-    pages.append(Page("MLflow", command, mlflow_port, "/health", logs / "mlflow.log"))
+    # MLflow would open its pages for language models.
+    opens_at = "/#/experiments?workflowType=machine_learning"
+    pages.append(Page("MLflow", command, mlflow_port, "/health", logs / "mlflow.log", opens_at))
     return pages
 
 
@@ -137,15 +142,15 @@ def _ended(page: Page, process: subprocess.Popen[bytes]) -> str:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End each with its children: first asked, then, after some seconds, made to."""
-    for process in processes:
-        _signal(process, signal.SIGINT)
-    deadline = time.monotonic() + 15
-    for process in processes:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.1, deadline - time.monotonic()))
-        _signal(process, signal.SIGKILL)
-        process.wait()
+    """End each with its children: asked, asked again, and after some seconds made to."""
+    # A shell's background job starts deaf to the first of them.
+    for number, seconds in ((signal.SIGINT, 8), (signal.SIGTERM, 7), (signal.SIGKILL, 5)):
+        for process in processes:
+            _signal(process, number)
+        deadline = time.monotonic() + seconds
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:

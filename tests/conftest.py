@@ -19,6 +19,8 @@ LONGEST_FIRST = ("ui", "production", "loop", "release", "serve", "train")
 TOGETHER = ("ui", "production")
 
 
+# First, since xdist reads the groups in a hook of the same name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers: a file, or a folder that shares services, stays in one of them."""
 

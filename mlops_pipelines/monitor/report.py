@@ -206,7 +206,7 @@ def _head(
         f"<h1>{escape(spec.name)}, {escape(day)}: {drift.status.replace('_', ' ')}</h1>"
         f"<p>{escape(drift.sentence)}.</p>{shown}"
         f"<p>A column counts from distance {drift.verdict.limit:g} on, where chance would "
-        f"explain it on fewer than {spec.monitor.false_alarms_per_year:g} nights a year, all "
-        f"columns together. Below, Evidently draws {drawn}; its own tests (Stat Test, Drift "
+        f"explain it {spec.monitor.false_alarms_per_year:g} times a year or less, all columns "
+        f"together. Below, Evidently draws {drawn}; its own tests (Stat Test, Drift "
         "Score) are not what the verdict rests on.</p>"
     )

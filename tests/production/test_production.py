@@ -126,10 +126,13 @@ def refused(production: Production, rolled_back: Any, answered: Answer) -> dict[
         lines = pool.map(lambda each: production.refused(*each[0], **each[1]), faults.values())
         said = dict(zip(faults, lines, strict=True))
     production.mlflow.stop()
-    down = {"mlflow, release": ("release", MODEL), "mlflow, status": ("status",)}
     with ThreadPoolExecutor(2) as pool:
-        lines = pool.map(lambda each: production.refused(*each), down.values())
-        return said | dict(zip(down, lines, strict=True))
+        release = pool.submit(production.refused, "release", MODEL)
+        status = pool.submit(production.start, MLOPS, "status")
+        # What serves is told all the same, and the exit code says that something is wrong.
+        assert status.result().returncode == 1
+        said["mlflow, status"] = status.result().stdout.strip()
+        return said | {"mlflow, release": release.result()}
 
 
 def test_check_says_what_the_environment_lacks(production: Production) -> None:
@@ -274,10 +277,13 @@ def test_a_machine_that_lost_its_bundles_fetches_them_again(
         *(
             (
                 f"mlflow, {what}",
-                r"error: MLflow at http://127\.0\.0\.1:\d+ does not answer \(connecting\); start "
-                r"it, or mend mlflow\.tracking_uri in resources/",
+                rf"{before}: MLflow at http://127\.0\.0\.1:\d+ does not answer \(connecting\); "
+                r"start it, or mend mlflow\.tracking_uri in resources/",
             )
-            for what in ("release", "status")
+            for what, before in (
+                ("release", "error"),
+                ("status", r"breast_cancer: version 1 serves at http://127\.0\.0\.1:\d+"),
+            )
         ),
     ],
 )
