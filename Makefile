@@ -15,7 +15,7 @@ ui: $(READY)
 	$(BIN)/mlops ui
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(READY) lint types contracts test
 

@@ -19,19 +19,29 @@ LONGEST_FIRST = ("ui", "production", "loop", "release", "serve", "train")
 TOGETHER = ("ui", "production")
 
 
-# First, since xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: a file, or a folder that shares services, stays in one of them."""
-
-    def room(item: pytest.Item) -> str:
-        return item.path.relative_to(ROOT / "tests").parts[0]
-
-    for item in items:
-        name = room(item) if room(item) in TOGETHER else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
+    """What takes longest begins first, so that no worker is left with it at the end."""
     rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(room(item), len(rank)))
+    items.sort(key=lambda item: rank.get(_room(item.nodeid), len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With several workers: a file, or a folder that shares services, stays in one of them.
+
+    xdist's own groups by marker do nothing under pytest 9.2, which ignores the names it sets.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _room(nodeid) if _room(nodeid) in TOGETHER else nodeid.partition("::")[0]
+
+    return ByRoom(config, log)
+
+
+def _room(nodeid: str) -> str:
+    return nodeid.partition("::")[0].split("/")[1]
 
 
 def require(name: str, reason: str) -> NoReturn:
