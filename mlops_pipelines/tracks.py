@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from mlops_pipelines.release.targets.process import Service
 
+AT_ONCE = {"wait_seconds": 0.0}
+"""Who waits at a terminal is told at once that another release is under way."""
+
 
 def train_model(bench: Workbench, model: str, *, accept: bool = False) -> tuple[Ran, int]:
     """Run `<model>_train`; the version it registered. Raises RunFailedError.
@@ -47,6 +50,7 @@ def release_version(bench: Workbench, model: str, version: int | None) -> tuple[
             instance,
             f"{model}_release",
             partition=str(version),
+            config=step_config(model, "deployment", AT_ONCE),
             tags=run_tags(model, "release"),
         )
     return ran, version
@@ -88,7 +92,7 @@ def roll_back(bench: Workbench, model: str, to: int | None, reason: str) -> Ran:
             f"{model}: version {to} is quarantined; name another with --to, "
             "or deploy it in the UI with force: true"
         )
-    config = {"reason": reason, "actor": "mlops rollback", "quarantine": serving}
+    config = {"reason": reason, "actor": "mlops rollback", "quarantine": serving, **AT_ONCE}
     with bench.instance() as instance:
         _know(instance, model, to)
         return run_job(

@@ -1,10 +1,12 @@
 """The release track of one version: `evaluation` → `security_report` → `image` → `deployment`."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 from pydantic import Field
 
 from mlops_pipelines import record
@@ -33,6 +35,9 @@ class DeploymentConfig(dg.Config):
         None, description="the version that failed, never promoted again by itself"
     )
     evidence: dict[str, Any] | None = Field(None, description="what the decision rests on")
+    wait_seconds: float = Field(
+        60, description="how long to wait while another release of the model is under way"
+    )
     force: bool = Field(False, description="also a version that is quarantined or was refused")
 
 
@@ -248,7 +253,7 @@ def _deployment(declared: Declared) -> dg.AssetsDefinition:
         store: StoreResource,
         target: TargetResource,
     ) -> dg.MaterializeResult:
-        from mlops_pipelines.release.rollout import release, roll_back
+        from mlops_pipelines.release.rollout import release, roll_back, when_free
         from mlops_pipelines.train.registry import Registry
 
         version = int(context.partition_key)
@@ -258,8 +263,11 @@ def _deployment(declared: Declared) -> dg.AssetsDefinition:
         with step(context.log, "deploy", model=spec.name, version=version, run=context.run.run_id):
             if not config.force:
                 _passed_its_gates(registry.version(spec.name, version))
+            if AUTOMATION_CONDITION_TAG in context.run.tags:
+                _not_overtaken(spec.name, version, registry.champion(spec.name))
             if config.quarantine is not None:
-                done = roll_back(
+                move = partial(
+                    roll_back,
                     *books,
                     to=version,
                     actor=actor,
@@ -268,7 +276,10 @@ def _deployment(declared: Declared) -> dg.AssetsDefinition:
                     failed=config.quarantine,
                 )
             else:
-                done = release(*books, version, actor, reason=config.reason, force=config.force)
+                move = partial(
+                    release, *books, version, actor, reason=config.reason, force=config.force
+                )
+            done = when_free(move, config.wait_seconds)
         context.log.info(done.sentence)
         return dg.MaterializeResult(
             metadata={
@@ -295,6 +306,15 @@ def _passed_its_gates(version: Any) -> None:
         raise ReleaseError(
             f"{version.model} version {version.version} is not deployed: {found}; the serving "
             "version keeps serving. Run the release job for it, or deploy with force: true"
+        )
+
+
+def _not_overtaken(model: str, version: int, champion: int | None) -> None:
+    """Nobody asked for this version by hand: it must not take the traffic from a newer one."""
+    if champion is not None and champion > version:
+        raise ReleaseError(
+            f"{model} version {version} is not deployed: version {champion}, which is newer, was "
+            "released meanwhile and keeps serving. Materialize deployment for it to go back"
         )
 
 

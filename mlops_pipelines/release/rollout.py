@@ -7,7 +7,8 @@ killed in between leaves one version serving, and the next call here mends the b
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from mlops_pipelines.store import Store
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry, Version
 
-__all__ = ["Deployment", "reconcile", "release", "roll_back"]
+__all__ = ["Deployment", "reconcile", "release", "roll_back", "when_free"]
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,22 @@ def roll_back(
             quarantined=failing,
             evidence=evidence,
         )
+
+
+def when_free(attempt: Callable[[], Deployment], seconds: float) -> Deployment:
+    """`attempt`, tried again for so many seconds while another release holds the lock.
+
+    Raises BusyError after that; a release that was refused by the lock has changed nothing.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except BusyError as busy:
+            if time.monotonic() >= deadline:
+                raise
+            logger.info("waiting: %s", busy)
+            time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
 
 def reconcile(

@@ -222,3 +222,21 @@ def test_the_cursor_is_plain_json(scene: Scene) -> None:
     assert json.loads(scene.decide().cursor) == {
         f"{MODEL}/performance:no_degradation": pytest.approx(1, abs=1000)
     }
+
+
+def test_automation_never_puts_an_older_version_over_a_newer_one(scene: Scene) -> None:
+    from mlops_pipelines.running import run_job, step_config
+
+    ran = run_job(
+        scene.defs,
+        scene.instance,
+        f"{MODEL}_rollback",
+        partition="1",
+        config=step_config(MODEL, "deployment", {"force": True}),
+        tags={"dagster/from_automation_condition": "true"},
+    )
+    assert not ran.success
+    assert ran.failure == (
+        f"{MODEL} version 1 is not deployed: version 2, which is newer, was released meanwhile "
+        "and keeps serving. Materialize deployment for it to go back"
+    )
