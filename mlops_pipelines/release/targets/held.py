@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -59,8 +60,11 @@ def held(path: Path, model: str, who: str) -> Iterator[None]:
 
 
 def _holder(descriptor: int) -> str:
-    try:
-        said = json.loads(os.pread(descriptor, 4096, 0))
-        return f"{said['who']} (pid {said['pid']}) holds the release lock since {said['since']}"
-    except (ValueError, KeyError):
-        return "another release has just taken the release lock"
+    # Between taking the lock and writing its name, the holder is unknown for a moment.
+    for _ in range(20):
+        try:
+            said = json.loads(os.pread(descriptor, 4096, 0))
+            return f"{said['who']} (pid {said['pid']}) holds the release lock since {said['since']}"
+        except (ValueError, KeyError):
+            time.sleep(0.05)
+    return "another release has just taken the release lock"
