@@ -1,4 +1,4 @@
-"""What several rooms' tests want: a project of their own, a database, a browser, real data."""
+"""What several rooms' tests want: a project of their own, a database, real data."""
 
 from __future__ import annotations
 
@@ -114,31 +114,3 @@ def real_data() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("MLOPS_REAL_DATA names no folder of real data")
     return Path(named)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[object]:
-    """A Chromium page context with a profile of its own (Playwright's BrowserContext)."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        require("browser", "there is no chromium on the PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "chromium"),
-            executable_path=chromium,
-            headless=True,
-            viewport={"width": 1400, "height": 900},
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
-        yield context
-        context.close()
