@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,22 @@ import mlops_pipelines
 from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError, ReleaseError
 from mlops_pipelines.release.lock import serving_lock
+from mlops_pipelines.serve.bundle import NEVER_CONVERTED, SCHEMA, Runtime, described, read_bundle
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 
 if TYPE_CHECKING:
+    from mlops_pipelines.release.convert import Conversion
     from mlops_pipelines.serve.predictor import Predictor
     from mlops_pipelines.train.registry import Registry, Version
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A version's bundle: `key` in the store, `folder` here; `built` just now, or before."""
+    """A version's bundle: `key` in the store, `folder` here; `built` just now, or before.
+
+    `runtime` is what serves it, and why.
+    """
 
     model: str
     version: int
@@ -35,6 +38,7 @@ class Bundle:
     size_bytes: int
     folder: Path
     built: bool
+    runtime: Runtime
 
 
 def build_bundle(
@@ -51,7 +55,7 @@ def build_bundle(
         return _described(store, spec.name, version, recorded, built=False)
     with tempfile.TemporaryDirectory(prefix="mlops-bundle-") as scratch:
         folder = Path(scratch)
-        _fill(folder, registry, root, spec, found)
+        _fill(folder, registry, store, root, spec, found)
         digest = _write_manifest(folder)
         store.put_folder(bundle_key(spec.name, digest), folder)
     # Tagged last: a version that names a bundle has it whole.
@@ -95,16 +99,16 @@ def bundle_key(model: str, digest: str) -> str:
     return f"bundles/{model}/{digest[:16]}"
 
 
-def _fill(folder: Path, registry: Registry, root: Path, spec: ModelSpec, found: Version) -> None:
+def _fill(
+    folder: Path, registry: Registry, store: Store, root: Path, spec: ModelSpec, found: Version
+) -> None:
     def artifact(name: str) -> Path:
         return registry.fetch(spec.name, found.version, name)
 
     snapshot = json.loads(artifact("snapshot.json").read_bytes())
-    shutil.copyfile(artifact("model/model.skops"), folder / "model.skops")
     shutil.copyfile(artifact("golden.json"), folder / "golden.json")
     shutil.copyfile(artifact("profile.json"), folder / "reference_profile.json")
     shutil.copyfile(artifact("suite.json"), folder / "expectations.json")
-    (folder / "requirements.lock").write_text(serving_lock(root), "utf-8")
     about = {
         "schema": SCHEMA,
         "model": spec.name,
@@ -114,7 +118,8 @@ def _fill(folder: Path, registry: Registry, root: Path, spec: ModelSpec, found: 
         "target": snapshot["target"],
         "classes": snapshot["classes"],
         "positive": snapshot["positive"],
-        "trusted_types": _trusted(found),
+        "trusted_types": list[str](),
+        "runtime": asdict(NEVER_CONVERTED),
         "run_id": found.run_id,
         "snapshot": snapshot["digest"],
         "git_commit": found.tags.get(record.GIT_COMMIT, ""),
@@ -122,17 +127,56 @@ def _fill(folder: Path, registry: Registry, root: Path, spec: ModelSpec, found: 
         "lock_hash": found.tags.get(record.LOCK_HASH, ""),
         "python": found.tags.get(record.PYTHON, ""),
     }
+    model_file = artifact("model/model.skops")
+    conversion = _converted(model_file, about, store, spec, found)
+    about["runtime"] = asdict(conversion.runtime)
+    _copy_server(folder / "code")
+    if conversion.graph is not None:
+        (folder / "model.onnx").write_bytes(conversion.graph)
+    else:
+        # Nothing of scikit-learn's is loaded for a graph, nor the code behind it.
+        about["trusted_types"] = _trusted(found)
+        shutil.copyfile(model_file, folder / "model.skops")
+        _copy_own_code(folder / "code", registry, spec, found)
+    lock = serving_lock(root, conversion.runtime.name)
+    (folder / "requirements.lock").write_text(lock, "utf-8")
     _write_json(folder / "bundle.json", about)
-    _copy_code(folder / "code", registry, spec, found)
 
 
-def _copy_code(code: Path, registry: Registry, spec: ModelSpec, found: Version) -> None:
-    """The server, and the model's own Python files as they were at training time."""
+def _converted(
+    model_file: Path, about: dict[str, Any], store: Store, spec: ModelSpec, found: Version
+) -> Conversion:
+    """What is to serve this version; a model that cannot be converted is no error."""
+    import skops.io
+
+    from mlops_pipelines.release.convert import convert, kept
+    from mlops_pipelines.train.snapshot import load_snapshot, read_rows
+
+    if spec.release.runtime == "scikit-learn":
+        return kept("the declaration says so (release.runtime)")
+    trusted = _trusted(found)
+    own = [name.rpartition(".")[2] for name in trusted if name.startswith("assets.")]
+    if own:
+        return kept(f"it holds types of its own ({', '.join(own)}), which ONNX does not know")
+    try:
+        snapshot = load_snapshot(store, spec.name, about["snapshot"])
+        holdout = read_rows(store, snapshot).holdout
+    except NotFoundError:
+        return kept("the holdout it would be compared on is gone from the store")
+    estimator = skops.io.load(model_file, trusted=trusted)
+    return convert(estimator, described(model_file.parent, about, ""), holdout)
+
+
+def _copy_server(code: Path) -> None:
     package = Path(mlops_pipelines.__file__).parent
     for source in (package / "__init__.py", *sorted((package / "serve").glob("*.py"))):
         target = code / package.name / source.relative_to(package)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+
+
+def _copy_own_code(code: Path, registry: Registry, spec: ModelSpec, found: Version) -> None:
+    """The model's own Python files as they were at training time."""
     try:
         own = registry.fetch(spec.name, found.version, "code")
     except NotFoundError:
@@ -182,4 +226,5 @@ def _described(store: Store, model: str, version: int, digest: str, built: bool)
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     )
-    return Bundle(model, version, digest, bundle_key(model, digest), size, folder, built)
+    runtime = read_bundle(folder).runtime
+    return Bundle(model, version, digest, bundle_key(model, digest), size, folder, built, runtime)

@@ -6,26 +6,22 @@ import importlib.metadata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SERVING = (
-    "httptools",
-    "numpy",
-    "orjson",
-    "pandas",
-    "psutil",
-    "scikit-learn",
-    "skops",
-    "uvicorn",
-    "uvloop",
-)
-"""What `serve` imports, and what a scikit-learn estimator in a skops file needs."""
+from mlops_pipelines.serve.bundle import ONNX_RUNTIME, SCIKIT_LEARN
+
+SERVER = ("httptools", "numpy", "orjson", "uvicorn", "uvloop")
+SERVING = {
+    SCIKIT_LEARN: (*SERVER, "pandas", "scikit-learn", "skops"),
+    ONNX_RUNTIME: (*SERVER, "onnxruntime"),
+}
+"""What `serve` imports, by the runtime of the model."""
 
 
-def serving_lock(root: Path) -> str:
-    """The part of `root`/requirements.lock that serving needs, with its hashes and markers.
+def serving_lock(root: Path, runtime: str) -> str:
+    """The part of `root`/requirements.lock that `runtime` needs, with its hashes and markers.
 
     Without a lock file, the installed versions, pinned and without hashes.
     """
-    needed = closure(SERVING)
+    needed = closure(SERVING[runtime])
     lock = root / "requirements.lock"
     if not lock.is_file():
         return "".join(f"{name}=={importlib.metadata.version(name)}\n" for name in sorted(needed))

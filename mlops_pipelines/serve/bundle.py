@@ -12,9 +12,15 @@ from typing import Any
 
 import orjson
 
-SCHEMA = 1
+SCHEMA = 2
+SCHEMAS = (1, SCHEMA)
 TASKS = ("binary_classification", "multiclass_classification", "regression")
 TYPES = ("double", "long", "string", "boolean")
+
+SCIKIT_LEARN = "scikit-learn"
+ONNX_RUNTIME = "onnxruntime"
+# By runtime, the file that holds the model.
+MODEL_FILES = {SCIKIT_LEARN: "model.skops", ONNX_RUNTIME: "model.onnx"}
 
 Label = str | int | float | bool
 
@@ -25,11 +31,42 @@ class BundleError(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """One feature of the signature; `type` is one of MLflow's double, long, string, boolean."""
+    """One feature of the signature; `type` is one of MLflow's double, long, string, boolean.
+
+    `levels` are the only values that the model takes, None where it takes any of the type.
+    """
 
     name: str
     type: str
     nullable: bool
+    levels: tuple[Label, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What answers the rows of a bundle, why, and how it compares with scikit-learn.
+
+    Of `rows` rows of the holdout (None: nothing was compared) `differing` had another prediction,
+    and none differed by more than `largest_difference`: of probabilities, or of a regression's
+    prediction relative to its size, or to `scale` where that is larger. Answers may differ from
+    those of training by `tolerance`; None where scikit-learn answers, as it did in training.
+    """
+
+    name: str
+    reason: str
+    tolerance: float | None = None
+    scale: float = 1.0
+    largest_difference: float | None = None
+    differing: int | None = None
+    rows: int | None = None
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the model was converted, and then did not answer as scikit-learn does."""
+        return self.name == SCIKIT_LEARN and self.rows is not None
+
+
+NEVER_CONVERTED = Runtime(SCIKIT_LEARN, "bundles were not converted yet when this one was built")
 
 
 @dataclass(frozen=True)
@@ -51,6 +88,7 @@ class Bundle:
     run_id: str
     snapshot: str
     digest: str
+    runtime: Runtime = NEVER_CONVERTED
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -66,11 +104,18 @@ def read_bundle(path: Path, verify: bool = False) -> Bundle:
     manifest = read_json(path, "manifest.json")
     if verify:
         _verify(path, manifest)
-    said = read_json(path, "bundle.json")
-    if said.get("schema") != SCHEMA:
-        raise BundleError(f"{path}/bundle.json: schema {said.get('schema')!r}, expected {SCHEMA}")
+    if "digest" not in manifest:
+        raise BundleError(f"{path}/manifest.json lacks 'digest'")
+    return described(path, read_json(path, "bundle.json"), manifest["digest"])
+
+
+def described(path: Path, said: dict[str, Any], digest: str) -> Bundle:
+    """The bundle in `path` whose bundle.json holds `said`; raises BundleError."""
+    if said.get("schema") not in SCHEMAS:
+        expected = " or ".join(map(str, SCHEMAS))
+        raise BundleError(f"{path}/bundle.json: schema {said.get('schema')!r}, expected {expected}")
     try:
-        columns = tuple(Column(c["name"], c["type"], c["nullable"]) for c in said["columns"])
+        columns = tuple(map(_column, said["columns"]))
         bundle = Bundle(
             path=path,
             model=said["model"],
@@ -83,17 +128,28 @@ def read_bundle(path: Path, verify: bool = False) -> Bundle:
             trusted_types=tuple(said["trusted_types"]),
             run_id=said["run_id"],
             snapshot=said["snapshot"],
-            digest=manifest["digest"],
+            digest=digest,
+            runtime=Runtime(**said["runtime"]) if said["schema"] > 1 else NEVER_CONVERTED,
         )
     except (KeyError, TypeError) as exc:
-        raise BundleError(f"{path}: bundle.json or manifest.json lacks {exc}") from exc
+        raise BundleError(f"{path}/bundle.json lacks {exc}") from exc
     unknown = sorted({column.type for column in columns} - set(TYPES))
     if bundle.task not in TASKS or unknown:
         found = f"task {bundle.task!r}" if bundle.task not in TASKS else f"column types {unknown}"
         raise BundleError(f"{path}/bundle.json: {found}, expected one of {TASKS} over {TYPES}")
+    if bundle.runtime.name not in MODEL_FILES:
+        found = f"runtime {bundle.runtime.name!r}"
+        raise BundleError(f"{path}/bundle.json: {found}, expected one of {tuple(MODEL_FILES)}")
     if (bundle.classes is None) != (bundle.task == "regression"):
         raise BundleError(f"{path}/bundle.json: classes do not fit the task {bundle.task!r}")
     return bundle
+
+
+def _column(said: dict[str, Any]) -> Column:
+    levels = said.get("levels")
+    return Column(
+        said["name"], said["type"], said["nullable"], None if levels is None else tuple(levels)
+    )
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from mlops_pipelines.monitor.performance import assess
 from mlops_pipelines.serve.bundle import Bundle, Column
 from mlops_pipelines.serve.predictor import Predictor
+from mlops_pipelines.serve.sklearn_model import SklearnModel
 
 LABELS = ("good", "bad")  # the classes in order are bad, good
 BASELINE = {"roc_auc": 0.99, "accuracy": 0.95, "rmse": 1.0}
@@ -59,7 +60,8 @@ def predictor(answer: Any, classes: Any = None, columns: tuple[str, ...] = ("x",
         snapshot="",
         digest="",
     )
-    return Predictor(meta, estimator, {"rows": [], "predictions": [], "scores": []})
+    golden = {"rows": [], "predictions": [], "scores": []}
+    return Predictor(meta, SklearnModel(meta, estimator), golden)
 
 
 def day(n: int, seed: int, noise: float, version: int = 3) -> pd.DataFrame:

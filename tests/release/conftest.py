@@ -187,10 +187,10 @@ def free_port() -> int:
 
 @pytest.fixture
 def broken(template: tuple[Path, ModelSpec, Snapshot], tmp_path: Path) -> Path:
-    """A bundle of version 3 whose model file is half there."""
+    """A bundle of version 3, which ONNX Runtime serves, whose model file is half there."""
     folder = tmp_path / "broken"
     registry = Registry(f"sqlite:///{template[0]}/mlflow.db")
     shutil.copytree(bundle_of(registry, Store(str(template[0] / "store")), MODEL, 3), folder)
-    model = (folder / "model.skops").read_bytes()
-    (folder / "model.skops").write_bytes(model[: len(model) // 2])
+    model = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(model[: len(model) // 2])
     return folder

@@ -7,17 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_pipelines.release.lock import SERVING, closure, requirements, serving_lock
+from mlops_pipelines.serve.bundle import ONNX_RUNTIME, SCIKIT_LEARN
 
 
 def test_serving_needs_few_of_the_projects_packages() -> None:
-    needed = closure(SERVING)
-    assert {"scikit-learn", "scipy", "numpy", "uvicorn", "h11", "skops"} <= needed
-    assert not needed & {"dagster", "mlflow", "evidently", "great-expectations"}
+    by_sklearn, by_onnx = closure(SERVING[SCIKIT_LEARN]), closure(SERVING[ONNX_RUNTIME])
+    assert {"scikit-learn", "scipy", "numpy", "uvicorn", "h11", "skops"} <= by_sklearn
+    assert {"onnxruntime", "numpy", "uvicorn", "h11", "orjson"} <= by_onnx
+    assert not by_onnx & {"scikit-learn", "scipy", "pandas", "skops", "onnx", "skl2onnx"}
+    assert not (by_sklearn | by_onnx) & {"dagster", "mlflow", "evidently", "great-expectations"}
     assert closure(["no-such-package"]) == set()
 
 
 def test_without_a_lock_the_installed_versions_are_pinned(tmp_path: Path) -> None:
-    lines = serving_lock(tmp_path).splitlines()
+    lines = serving_lock(tmp_path, ONNX_RUNTIME).splitlines()
     assert f"numpy=={importlib.metadata.version('numpy')}" in lines
     assert lines == sorted(lines)
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,30 @@ def write_bundle(
         path = folder / "code" / "assets" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    write_manifest(folder)
+    return folder
+
+
+def as_onnx(bundle: Path, folder: Path, holdout: pd.DataFrame | None = None) -> Path:
+    """The same model, served by ONNX Runtime; compared on `holdout`, or on its golden rows."""
+    import skops.io
+
+    from mlops_pipelines.release.convert import convert
+    from mlops_pipelines.serve.bundle import read_bundle
+
+    meta = read_bundle(bundle)
+    shutil.copytree(bundle, folder)
+    estimator = skops.io.load(folder / "model.skops", trusted=list(meta.trusted_types))
+    if holdout is None:
+        golden = json.loads((folder / "golden.json").read_text())
+        holdout = pd.DataFrame(golden["rows"], columns=list(meta.names))
+    conversion = convert(estimator, meta, holdout)
+    assert conversion.graph is not None, conversion.runtime.reason
+    (folder / "model.skops").unlink()
+    (folder / "model.onnx").write_bytes(conversion.graph)
+    said = json.loads((folder / "bundle.json").read_text())
+    said |= {"schema": 2, "trusted_types": [], "runtime": asdict(conversion.runtime)}
+    (folder / "bundle.json").write_text(json.dumps(said))
     write_manifest(folder)
     return folder
 
@@ -235,6 +259,14 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
     )
 
 
+@pytest.fixture(scope="session")
+def onnx_bundles(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Those bundles that ONNX Runtime can serve, by the names they have in `bundles`."""
+    root = tmp_path_factory.mktemp("onnx")
+    names = ("cancer", "cancer_v2", "diabetes", "wine")
+    return {name: as_onnx(getattr(bundles, name), root / name) for name in names}
+
+
 def _fit_fragile(source: Path, amounts: pd.DataFrame) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -364,6 +396,7 @@ class Writers:
 
     bundle: Callable[..., Path] = write_bundle
     manifest: Callable[[Path], None] = write_manifest
+    as_onnx: Callable[..., Path] = as_onnx
     doubles: Callable[[Any], list[dict[str, Any]]] = doubles
     environment: Callable[[Path], dict[str, str]] = bundle_environment
     eventually: Callable[..., Any] = eventually

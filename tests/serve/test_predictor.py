@@ -15,9 +15,9 @@ from mlops_pipelines.serve.predictor import BundleError, ModelError, Predictor
 NAMES = ["cancer", "cancer_v2", "mixed", "diabetes", "wine", "fragile"]
 
 
-def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def rows_of(frame: pd.DataFrame) -> list[list[Any]]:
     rows = frame.astype(object)
-    return {name: rows[name].where(rows[name].notna(), None).tolist() for name in frame}
+    return rows.where(rows.notna(), None).to_numpy().tolist()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,20 +43,42 @@ def test_a_row_is_answered_alike_alone_and_among_others(bundles: Any, name: str)
     golden = json.loads((getattr(bundles, name) / "golden.json").read_text())
     together = predictor.answer_golden()
     for index, row in enumerate(golden["rows"]):
-        columns = zip(predictor.meta.names, row, strict=True)
-        alone = predictor.predict({column: [value] for column, value in columns})
+        alone = predictor.predict_rows([row])
         if name != "diabetes":
             assert alone.predictions == [together.predictions[index]]
         assert alone.scores == pytest.approx([together.scores[index]], rel=1e-12)
 
 
-def test_a_frame_is_answered_as_its_columns_are(bundles: Any) -> None:
+@pytest.mark.parametrize("name", ["cancer", "diabetes", "wine"])
+def test_many_rows_are_answered_as_a_few_are(bundles: Any, name: str) -> None:
+    predictor = Predictor.load(getattr(bundles, name))
+    rows = json.loads((getattr(bundles, name) / "golden.json").read_text())["rows"]
+    few, many = predictor.predict_rows(rows), predictor.predict_rows(rows * 4)
+    assert many.predictions == pytest.approx(few.predictions * 4, rel=1e-12)
+    assert many.scores == pytest.approx(few.scores * 4, rel=1e-12)
+
+
+def test_a_bundle_from_before_there_was_a_choice_is_scikit_learns(bundles: Any) -> None:
+    predictor = Predictor.load(bundles.cancer)
+    assert predictor.runtime == "scikit-learn"
+    assert "not converted yet" in predictor.meta.runtime.reason
+
+
+def test_whether_rows_may_be_answered_together_is_found_out(bundles: Any) -> None:
+    # Trees add up row by row; whether BLAS does depends on the processor.
+    assert Predictor.load(bundles.cancer).batch_invariant
+    fragile = Predictor.load(bundles.fragile)
+    without_rows = Predictor(fragile.meta, fragile._model, {"rows": []})
+    assert not without_rows.batch_invariant
+
+
+def test_a_frame_is_answered_as_its_rows_are(bundles: Any) -> None:
     predictor = Predictor.load(bundles.mixed)
     rows = bundles.mixed_rows
-    by_columns = predictor.predict(columns_of(rows))
-    assert predictor.predict_frame(rows.assign(extra=1)) == by_columns
-    assert predictor.predict_frame(rows.astype(object)) == by_columns
-    assert by_columns.scores == [row[1] for row in by_columns.probabilities]
+    by_rows = predictor.predict_rows(rows_of(rows))
+    assert predictor.predict_frame(rows.assign(extra=1)) == by_rows
+    assert predictor.predict_frame(rows.astype(object)) == by_rows
+    assert by_rows.scores == [row[1] for row in by_rows.probabilities]
 
 
 def test_a_missing_column_is_named(bundles: Any) -> None:
@@ -74,7 +96,7 @@ def test_a_multiclass_score_is_that_of_the_predicted_class(bundles: Any) -> None
 def test_an_error_of_the_model_does_not_quote_the_row(bundles: Any) -> None:
     predictor = Predictor.load(bundles.fragile)
     with pytest.raises(ModelError) as caught:
-        predictor.predict({"amount": [-123.5]})
+        predictor.predict_rows([[-123.5]])
     assert str(caught.value) == "ValueError"
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -150,10 +172,15 @@ def test_types_that_are_not_trusted_are_not_loaded(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "bundle.json: schema 2, expected 1"),
+        ({"schema": 3}, "bundle.json: schema 3, expected 1 or 2"),
+        ({"schema": 2}, "bundle.json lacks 'runtime'"),
+        (
+            {"schema": 2, "runtime": {"name": "torch", "reason": ""}},
+            r"runtime 'torch', expected one of \('scikit-learn', 'onnxruntime'\)",
+        ),
         ({"task": "ranking"}, "task 'ranking', expected one of"),
         ({"classes": None}, "classes do not fit the task 'binary_classification'"),
-        ({"columns": [{"name": "a"}]}, "bundle.json or manifest.json lacks 'type'"),
+        ({"columns": [{"name": "a"}]}, "bundle.json lacks 'type'"),
         ({"columns": [{"name": "a", "type": "date", "nullable": False}]}, r"types \['date'\]"),
     ],
 )
