@@ -24,12 +24,14 @@ KEPT_ENVIRONMENT = (
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
+    "MLOPS_SERVE_TOKENS",
+    "MLOPS_SERVE_TOKENS_FILE",
     "PATH",
     "TMPDIR",
     "TZ",
     "VIRTUAL_ENV",
 )
-"""What a worker inherits: it needs no credential of the run that starts it."""
+"""What a worker inherits: it needs no credential of the run that starts it but its callers'."""
 
 
 def start_worker(
