@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 # One row is answered faster by one thread; to have effect, set before numpy is imported.
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -20,27 +19,10 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import orjson
 
+from mlops_pipelines.serve.failures import failure_of
 from mlops_pipelines.serve.predictor import BundleError, ModelError, Predictor
 from mlops_pipelines.serve.signature import Limits
-
-
-class JsonLines(logging.Formatter):
-    """Log records as JSON lines; of an exception only its type, for its text may quote a row."""
-
-    def __init__(self, model: str, version: int) -> None:
-        super().__init__()
-        self._who = {"model": model, "version": version, "pid": os.getpid()}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One JSON object on one line."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "level": record.levelname.lower(),
-            "event": record.getMessage().strip(),
-        } | self._who
-        if record.exc_info and record.exc_info[0]:
-            line["exception"] = record.exc_info[0].__name__
-        return orjson.dumps(line | getattr(record, "fields", {})).decode()
+from mlops_pipelines.serve.verify import check
 
 
 def main() -> int:
@@ -50,9 +32,9 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.raiseExceptions = False
     try:
-        if arguments.answer:
-            return _answer(Predictor.load(arguments.bundle, verify=True))
-        return _serve(arguments)
+        verified = check(arguments.bundle.absolute())
+        predictor = Predictor.load(arguments.bundle)
+        return _answer(predictor) if arguments.answer else _serve(arguments, predictor, verified)
     except (BundleError, ModelError, OSError, ValueError) as exc:
         print(f"mlops_pipelines.serve: {exc}", file=sys.stderr)
         return 2
@@ -73,10 +55,10 @@ def _arguments() -> argparse.Namespace:
         "--attached", action="store_true", help="end when standard input closes, with its owner"
     )
     parser.add_argument("--fsync", action=argparse.BooleanOptionalAction, default=True)
-    limits = Limits()
-    parser.add_argument("--max-body-bytes", type=int, default=limits.body_bytes)
-    parser.add_argument("--max-rows", type=int, default=limits.rows)
-    parser.add_argument("--max-in-flight", type=int, default=limits.in_flight)
+    for field in dataclasses.fields(Limits):
+        name = f"--max-{field.name}".replace("_", "-")
+        kind = type(field.default)
+        parser.add_argument(name, dest=field.name, type=kind, default=field.default)
     arguments = parser.parse_args()
     if not arguments.answer and arguments.log_dir is None:
         parser.error("--log-dir is needed to serve")
@@ -89,20 +71,26 @@ def _answer(predictor: Predictor) -> int:
     wrong = [index for index, row in enumerate(rows) if len(row) != len(names)]
     if wrong or not rows:
         raise ValueError(f"stdin: expected rows of {len(names)} values, not so in rows {wrong[:5]}")
-    answer = predictor.predict({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    try:
+        answer = predictor.predict_rows(rows)
+    except ModelError as exc:
+        print(orjson.dumps({"failed": failure_of(exc)._asdict()}).decode())
+        return 3
     print(orjson.dumps({"predictions": answer.predictions, "scores": answer.scores}).decode())
     return 0
 
 
-def _serve(arguments: argparse.Namespace) -> int:
+def _serve(arguments: argparse.Namespace, predictor: Predictor, verified: str) -> int:
     from mlops_pipelines.serve.app import App
-    from mlops_pipelines.serve.bundle import read_bundle
-    from mlops_pipelines.serve.log import SegmentWriter
+    from mlops_pipelines.serve.events import JsonLines
+    from mlops_pipelines.serve.logs import Logs
+    from mlops_pipelines.serve.tokens import Tokens
     from mlops_pipelines.serve.worker import Worker, control_paths
 
     if arguments.attached:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    meta = read_bundle(arguments.bundle.absolute())
+    tokens = Tokens.from_environment(os.environ)
+    meta = predictor.meta
     if arguments.control_dir is not None:
         control_paths(arguments.control_dir, meta.version, os.getpid())
         arguments.control_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -116,26 +104,19 @@ def _serve(arguments: argparse.Namespace) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("mlops_pipelines.serve").setLevel(logging.INFO)
 
-    predictor = Predictor.load(arguments.bundle, verify=True)
-    stem = f"{meta.model}-v{meta.version}"
-    header = {
-        "schema": 1,
-        "model": meta.model,
-        "model_version": meta.version,
-        "bundle": meta.digest,
-        "instance": f"{socket.gethostname()}-{os.getpid()}",
-    }
-    columns = {"kind": "predictions", "columns": meta.names}
-    predictions = SegmentWriter(arguments.log_dir, stem, header | columns, arguments.fsync)
-    labels = SegmentWriter(
-        arguments.log_dir, f"labels-{stem}", header | {"kind": "labels"}, arguments.fsync
+    logging.getLogger("mlops_pipelines.serve").info(
+        "verified", extra={"fields": {"bundle": verified, "runtime": predictor.runtime}}
     )
-    limits = Limits(arguments.max_body_bytes, arguments.max_rows, arguments.max_in_flight)
-    app = App(predictor, predictions, labels, limits)
+    logs = Logs.open(
+        arguments.log_dir, meta, f"{socket.gethostname()}-{os.getpid()}", arguments.fsync
+    )
+    limits = Limits(
+        **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
+    )
+    app = App(predictor, logs, limits, tokens)
     at_once = arguments.serve or arguments.port is not None
     Worker(app, listener, arguments.control_dir, at_once).run()
-    predictions.close()
-    labels.close()
+    logs.close()
     return 0
 
 

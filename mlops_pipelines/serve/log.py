@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
+import queue
+import threading
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from mlops_pipelines.serve.segments import LabelRow, Prediction
-
 ROTATE_BYTES = 64 * 1024 * 1024
+QUICK_SECONDS = 0.002
+QUICK_IN_A_ROW = 16
 
 # macOS knows no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -26,12 +26,15 @@ class LogError(Exception):
     """The prediction log cannot be written."""
 
 
-class SegmentWriter:
-    """Appends rows to `<folder>/<stem>-<unix ms>-<pid>.ndjson`, beginning anew at `rotate_bytes`.
+Done = Callable[[LogError | None], None]
 
-    A request's rows are one write. With `fsync` they are on the disk when `append` returns: the
-    sync runs in a thread, one after the other, so that the event loop goes on. After a failure the
-    segment is abandoned and the next append begins another, so no row follows half a line.
+
+class SegmentWriter:
+    """Appends lines to `<folder>/<stem>-<unix ms>-<pid>.ndjson`, beginning anew at `rotate_bytes`.
+
+    With `fsync`, lines count as written once they are on the disk. What is appended while a sync
+    is under way shares the next one, so that many requests cost one (group commit). After a failure
+    the segment is abandoned and the next append begins another, so no line follows half a line.
     """
 
     def __init__(
@@ -49,46 +52,87 @@ class SegmentWriter:
         self._fsync = fsync
         self._rotate_bytes = rotate_bytes
         self._fd: int | None = None
-        # One thread: a segment is closed only after the syncs that were asked for before.
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._size = 0
+        self._waiting: list[Done] = []
+        self._syncing = 0
+        self._disk = _Disk() if fsync else None
 
-    async def append(self, rows: Iterable[Prediction | LabelRow]) -> None:
-        """Write the rows. Raises LogError; then none of them may be acknowledged."""
-        lines = b"".join(orjson.dumps(list(row)) + b"\n" for row in rows)
-        fd = None
+    def append(self, lines: bytes, done: Done) -> None:
+        """Write whole lines; `done` is called, in the event loop, with None once they are kept.
+
+        It is called with a LogError where they may not be: then none of them is acknowledged.
+        """
         try:
             fd = self._open_segment(len(lines))
             written = os.write(fd, lines)
             self.bytes_written += written
+            self._size += written
             if written != len(lines):
-                self._abandon(fd)
-                raise LogError(f"{self._folder}: only {written} of {len(lines)} bytes were written")
-            if self._fsync:
-                await asyncio.get_running_loop().run_in_executor(self._disk, _sync, fd)
+                raise OSError(None, f"only {written} of {len(lines)} bytes were written")
         except OSError as exc:
-            self._abandon(fd)
-            raise LogError(f"{self._folder} cannot be written: {exc.strerror}") from exc
+            self._abandon()
+            done(self._error(exc))
+            return
+        if self._disk is None:
+            done(None)
+            return
+        self._waiting.append(done)
+        if not self._syncing:
+            self._sync_waiting(self._disk, fd)
+
+    async def append_and_wait(self, lines: bytes) -> None:
+        """As `append`, for who can wait. Raises LogError."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: LogError | None) -> None:
+            if kept.cancelled():
+                return
+            if error is None:
+                kept.set_result(None)
+            else:
+                kept.set_exception(error)
+
+        self.append(lines, done)
+        await kept
 
     def check(self) -> None:
         """Raises LogError unless a row could be appended now."""
         try:
             self._open_segment(0)
         except OSError as exc:
-            raise LogError(f"{self._folder} cannot be written: {exc.strerror}") from exc
+            raise self._error(exc) from exc
 
     def close(self) -> None:
         """Close the segment once everything asked for is on the disk."""
-        self._abandon(self._fd)
-        self._disk.shutdown()
+        self._abandon()
+        if self._disk is not None:
+            self._disk.stop()
+
+    def _sync_waiting(self, disk: _Disk, fd: int, *, close: bool = False) -> None:
+        """Have the segment synced for all who wait, and closed after if it is done with."""
+        covered, self._waiting = self._waiting, []
+        self._syncing += 1
+
+        def synced(error: OSError | None) -> None:
+            self._syncing -= 1
+            if error is not None and self._fd == fd:
+                self._abandon()
+            for done in covered:
+                done(None if error is None else self._error(error))
+            if self._waiting and not self._syncing and self._fd is not None:
+                self._sync_waiting(disk, self._fd)
+
+        disk.sync(fd, synced if covered else None, close=close)
+        if not covered:
+            self._syncing -= 1
 
     def _open_segment(self, coming: int) -> int:
         """The segment for so many bytes; another one if it is full or its file was removed."""
         if self._fd is not None:
-            status = os.fstat(self._fd)
-            full = status.st_size + coming > self._rotate_bytes
-            if status.st_nlink and not (full and status.st_size > len(self._header)):
+            full = self._size + coming > self._rotate_bytes and self._size > len(self._header)
+            if not full and os.fstat(self._fd).st_nlink:
                 return self._fd
-            self._abandon(self._fd)
+            self._abandon()
         self._folder.mkdir(parents=True, exist_ok=True)
         milliseconds = time.time_ns() // 1_000_000
         while True:
@@ -110,13 +154,94 @@ class SegmentWriter:
                 path.unlink()
             raise
         self.bytes_written += len(self._header)
+        self._size = len(self._header)
         self._fd = fd
         return fd
 
-    def _abandon(self, fd: int | None) -> None:
-        if fd is not None and fd == self._fd:
-            self._fd = None
-            self._disk.submit(os.close, fd)
+    def _abandon(self) -> None:
+        """Let go of the segment; who waits for it is still answered."""
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        if self._disk is None:
+            os.close(fd)
+        else:
+            self._sync_waiting(self._disk, fd, close=True)
+
+    def _error(self, exc: OSError) -> LogError:
+        error = LogError(f"{self._folder} cannot be written: {exc.strerror}")
+        error.__cause__ = exc
+        return error
+
+
+class _Disk:
+    """Syncs files one after the other: here while the disk is quick, else in a thread.
+
+    Handing a sync to a thread and back costs more than a quick disk takes (measured: half of the
+    throughput at 8 connections), but a slow one must not keep the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._in_thread = 0
+        self._quick_in_a_row = 0
+
+    def sync(self, fd: int, done: Callable[[OSError | None], None] | None, *, close: bool) -> None:
+        """Sync `fd`, tell `done` in the calling event loop, and close `fd` if it is done with."""
+        if not self._in_thread and self._quick_in_a_row >= QUICK_IN_A_ROW:
+            error, seconds = _synced(fd, close)
+            self._seen(seconds)
+            if done is not None:
+                done(error)
+            return
+        loop = asyncio.get_running_loop() if done is not None else None
+        self._in_thread += 1
+
+        def finish(error: OSError | None, seconds: float) -> None:
+            self._in_thread -= 1
+            self._seen(seconds)
+            if done is not None:
+                done(error)
+
+        def work() -> None:
+            outcome = _synced(fd, close)
+            if loop is None:
+                finish(*outcome)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(finish, *outcome)
+
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+            self._thread.start()
+        self._asked.put(work)
+
+    def stop(self) -> None:
+        """Wait until all that was asked for is done."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join()
+
+    def _seen(self, seconds: float) -> None:
+        self._quick_in_a_row = self._quick_in_a_row + 1 if seconds < QUICK_SECONDS else 0
+
+    def _work(self) -> None:
+        while (work := self._asked.get()) is not None:
+            work()
+
+
+def _synced(fd: int, close: bool) -> tuple[OSError | None, float]:
+    """What went wrong in syncing `fd`, and how long it took."""
+    started = time.perf_counter()
+    error = None
+    try:
+        _sync(fd)
+    except OSError as exc:
+        error = exc
+    seconds = time.perf_counter() - started
+    if close:
+        os.close(fd)
+    return error, seconds
 
 
 def _sync_folder(folder: Path) -> None:
@@ -125,10 +250,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def uuid7() -> str:
-    """A new UUIDv7 (RFC 9562, 5.7): sorts by the millisecond it was made in."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64
-    digits = f"{value | 0b10 << 62 | secrets.randbits(62):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

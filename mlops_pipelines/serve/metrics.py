@@ -11,10 +11,11 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 10_000)
 
 
 class Metrics:
@@ -30,6 +31,8 @@ class Metrics:
         self.in_flight = 0
         self._seconds = 0.0
         self._buckets = [0] * (len(BUCKETS) + 1)
+        self._batch_rows = 0
+        self._batches = [0] * (len(BATCH_BUCKETS) + 1)
 
     def request(self, status: int, seconds: float) -> None:
         """Count one request that was answered with this status after so many seconds."""
@@ -37,11 +40,16 @@ class Metrics:
         self._seconds += seconds
         self._buckets[bisect_left(BUCKETS, seconds)] += 1
 
-    def render(self, log_bytes: int) -> str:
-        """All of it as a page for Prometheus."""
-        return "\n".join(self._lines(log_bytes)) + "\n"
+    def batch(self, rows: int) -> None:
+        """Count one call for so many rows."""
+        self._batch_rows += rows
+        self._batches[bisect_left(BATCH_BUCKETS, rows)] += 1
 
-    def _lines(self, log_bytes: int) -> Iterator[str]:
+    def render(self, log_bytes: int, waiting: int) -> str:
+        """All of it as a page for Prometheus."""
+        return "\n".join(self._lines(log_bytes, waiting)) + "\n"
+
+    def _lines(self, log_bytes: int, waiting: int) -> Iterator[str]:
         own = self._labels
         yield from _head("mlops_requests_total", "counter", "Requests to /invocations.")
         for status, count in sorted(self.requests.items()):
@@ -54,22 +62,39 @@ class Metrics:
             ("mlops_labels_total", "counter", "Labels accepted.", self.labels),
             ("mlops_log_bytes_total", "counter", "Bytes written to the log.", log_bytes),
             ("mlops_inflight", "gauge", "Requests being answered.", self.in_flight),
+            ("mlops_queue", "gauge", "Requests that wait for the model.", waiting),
         ):
             yield from _head(name, kind, text)
             yield _sample(name, own, value)
-        name = "mlops_request_seconds"
-        yield from _head(name, "histogram", "Seconds from a request's arrival to its answer.")
-        counts = list(accumulate(self._buckets))
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
-            yield _sample(f"{name}_bucket", own | {"le": bound}, count)
-        yield _sample(f"{name}_sum", own, self._seconds)
-        yield _sample(f"{name}_count", own, counts[-1])
+        text = "Seconds from a request's arrival to its answer."
+        yield from self._histogram(
+            "mlops_request_seconds", text, BUCKETS, self._buckets, self._seconds
+        )
+        text = "Rows that were answered by one call of the model."
+        yield from self._histogram(
+            "mlops_batch_rows", text, BATCH_BUCKETS, self._batches, self._batch_rows
+        )
         yield from _head("mlops_model_info", "gauge", "What is served.")
         yield _sample("mlops_model_info", own | {"bundle": self._bundle}, 1)
         yield from _head("process_cpu_seconds_total", "counter", "CPU seconds used.")
         yield _sample("process_cpu_seconds_total", {}, time.process_time())
         yield from _head("process_resident_memory_bytes", "gauge", "Resident memory.")
         yield _sample("process_resident_memory_bytes", {}, _resident_bytes())
+
+    def _histogram(
+        self,
+        name: str,
+        text: str,
+        bounds: Sequence[float],
+        buckets: Sequence[int],
+        total: float,
+    ) -> Iterator[str]:
+        yield from _head(name, "histogram", text)
+        counts = list(accumulate(buckets))
+        for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
+            yield _sample(f"{name}_bucket", self._labels | {"le": bound}, count)
+        yield _sample(f"{name}_sum", self._labels, total)
+        yield _sample(f"{name}_count", self._labels, counts[-1])
 
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:

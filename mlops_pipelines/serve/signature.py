@@ -25,6 +25,7 @@ EXPECTED = {
     "string": "a string",
     "boolean": "true or false",
 }
+PLAIN = {"double": float, "long": int, "string": str, "boolean": bool}
 FOUND = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -38,11 +39,18 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is taken at once: bytes and rows of one request, requests at one time."""
+    """How much is taken at once: bytes and rows of one request, requests at one time.
+
+    `buffered_bytes` bounds the bodies of all of them together, `request_seconds` the time from a
+    request's first byte to its last, `connections` those that are open at one time.
+    """
 
     body_bytes: int = 16 * 1024 * 1024
     rows: int = 10_000
     in_flight: int = 512
+    buffered_bytes: int = 64 * 1024 * 1024
+    request_seconds: float = 30.0
+    connections: int = 2048
 
 
 class Mistakes:
@@ -93,25 +101,82 @@ def is_id(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= ID_LENGTH
 
 
+def checked_ids(ids: Any, n: int) -> list[str]:
+    """The caller's own ids of n predictions; raises BadRequest."""
+    if not isinstance(ids, list) or len(ids) != n:
+        raise BadRequest(400, f"prediction_ids: expected an array of {n} strings, one per row")
+    for row, prediction_id in enumerate(ids):
+        if not is_id(prediction_id):
+            expected = f"expected a string of 1 to {ID_LENGTH} characters"
+            raise BadRequest(400, f"prediction_ids: row {row}: {expected}")
+    if len(set(ids)) != n:
+        raise BadRequest(400, "prediction_ids: expected each id once")
+    return ids
+
+
 def compare_names(
-    names: list[str], columns: Sequence[Column], mistakes: Mistakes, where: str = ""
+    names: list[str], expected: list[str], mistakes: Mistakes, where: str = ""
 ) -> None:
     """Note which columns are missing, and which are not the model's."""
-    expected = [column.name for column in columns]
     if names == expected:
         return
     found = set(names)
     for name in expected:
         if name not in found:
             mistakes.add(f"{where}column {quoted(name)} is missing")
-    unknown = [name for name in names if name not in set(expected)]
+    allowed = set(expected)
+    unknown = [name for name in names if name not in allowed]
     if unknown:
         mistakes.add(f"{where}unknown column {names_of(unknown)}; allowed: {names_of(expected)}")
     if len(found) != len(names):
         mistakes.add(f"{where}a column is named twice")
 
 
-def checked_values(column: Column, values: list[Any], mistakes: Mistakes) -> list[Any]:
+class RowChecker:
+    """Checks whole rows against the signature, and looks closer only where one does not fit."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = tuple(columns)
+        self._types = [PLAIN[column.type] for column in columns]
+        self._doubles = [i for i, column in enumerate(columns) if column.type == "double"]
+        self._longs = [i for i, column in enumerate(columns) if column.type == "long"]
+        self._only_doubles = len(self._doubles) == len(columns)
+        self._levels = [
+            (index, frozenset(column.levels))
+            for index, column in enumerate(columns)
+            if column.levels is not None
+        ]
+
+    def check(self, rows: list[list[Any]]) -> list[list[Any]]:
+        """The rows (all of the signature's width) with each value as its column's type.
+
+        Raises BadRequest, naming row and column of the first mistakes.
+        """
+        if all(map(self._fits, rows)):
+            return rows
+        mistakes = Mistakes()
+        columns = [
+            checked_values(column, values, mistakes)
+            for column, values in zip(self._columns, zip(*rows, strict=True), strict=True)
+        ]
+        mistakes.refuse_if_any()
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def _fits(self, row: list[Any]) -> bool:
+        """Whether each value is plainly right; False where it takes a closer look to know."""
+        if list(map(type, row)) != self._types:
+            return False
+        # A sum is finite only if each of its terms is.
+        if self._only_doubles:
+            return math.isfinite(sum(row))
+        return (
+            math.isfinite(sum([row[index] for index in self._doubles]))
+            and all(-(1 << 63) <= row[index] < 1 << 63 for index in self._longs)
+            and all(row[index] in levels for index, levels in self._levels)
+        )
+
+
+def checked_values(column: Column, values: Sequence[Any], mistakes: Mistakes) -> list[Any]:
     """The values as their column's type; what does not fit is a mistake."""
     kind = column.type
     checked: list[Any] = []
@@ -132,6 +197,13 @@ def checked_values(column: Column, values: list[Any], mistakes: Mistakes) -> lis
             if type(value) is float and value.is_integer() and abs(value) <= 1 << 53:
                 value = int(value)
             fits = type(value) is int and -(1 << 63) <= value < 1 << 63
+        if fits and column.levels is not None and value is not None:
+            fits = value in column.levels
+            if not fits:
+                where = f"row {row}, column {quoted(column.name)}"
+                known = names_of([str(level) for level in column.levels])
+                mistakes.add(f"{where}: expected one of {known}, found another")
+                continue
         if fits:
             checked.append(value)
         else:

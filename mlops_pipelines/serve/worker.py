@@ -23,12 +23,14 @@ import orjson
 import uvicorn
 
 from mlops_pipelines.serve.app import App
+from mlops_pipelines.serve.connection import Connection
 from mlops_pipelines.serve.control import SOCKET_PATH_BYTES, ControlError, ask, pid_of
 
 # Connections that were accepted a moment ago are not counted yet.
 DRAIN_AT_LEAST = 0.5
 DRAIN_AT_MOST = 30.0
 PEER_TIMEOUT = 5.0
+TICKS_A_SECOND = 10
 # Longer than the idle timeout of common load balancers (60 s), so that they close first.
 KEEP_ALIVE = 75
 
@@ -111,6 +113,11 @@ class Worker(uvicorn.Server):
             drained = time.monotonic() - self._drains_since
             if (drained > DRAIN_AT_LEAST and not self._connections()) or drained > DRAIN_AT_MOST:
                 self.should_exit = True
+        if counter % TICKS_A_SECOND == 0:
+            connections: set[Any] = self.server_state.connections
+            instant = time.monotonic()
+            for connection in tuple(connections):
+                connection.sweep(instant)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -122,11 +129,9 @@ class Worker(uvicorn.Server):
             self.should_exit = True
 
     def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = make(
-            config=self.config, server_state=self.server_state, app_state={}
+        return Connection(
+            self._app, config=self.config, server_state=self.server_state, app_state={}
         )
-        return protocol
 
     def _connections(self) -> int:
         """The public connections; a peer on a unix socket has no address."""

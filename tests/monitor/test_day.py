@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
 
@@ -50,10 +51,10 @@ def logged(tmp_path: Path) -> Path:
         for i, (x, n, truth) in enumerate(rows(200, 1).itertuples(index=False)):
             share = float(1 / (1 + np.exp(-x)))
             features = [float(10 * x), int(n)]
-            await predictions.append(
-                [Prediction(f"p{i}", f"r{i}", 0, at, at, int(x > 0), share, None, 1.0, features)]
-            )
-            await labels.append([LabelRow(f"p{i}", int(truth), None, at)])
+            answered = (f"p{i}", f"r{i}", 0, at, at, int(x > 0), share, None, 1.0, features)
+            await predictions.append_and_wait(orjson.dumps(tuple(Prediction(*answered))) + b"\n")
+            label = LabelRow(f"p{i}", int(truth), None, at)
+            await labels.append_and_wait(orjson.dumps(tuple(label)) + b"\n")
 
     asyncio.run(answer())
     predictions.close()

@@ -138,7 +138,11 @@ def test_labels_are_logged(cancer: httpx.Client, module_service: Any) -> None:
         {"prediction_id": "a-1", "label": 1, "time": "2026-02-01T00:00:00Z"},
         {"prediction_id": "a-2", "label": 0},
     ]
-    assert cancer.post("/feedback", json={"labels": labels}).json() == {"accepted": 2}
+    assert cancer.post("/feedback", json={"labels": labels}).json() == {
+        "accepted": 2,
+        "unknown": [],
+        "unknown_count": 0,
+    }
     refused = cancer.post("/feedback", json={"labels": [{"prediction_id": "a-3", "label": 2}]})
     assert (refused.status_code, refused.json()) == (
         400,
@@ -156,7 +160,10 @@ def test_health_and_index_say_who_answers(bundles: Any, cancer: httpx.Client) ->
     who = {"model": "cancer", "version": 1, "bundle": digest}
     assert cancer.get("/health/live").json() == {"live": True}
     ready = cancer.get("/health/ready")
-    assert (ready.status_code, ready.json()) == (200, {"ready": True, "state": "serving"} | who)
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"name": "cancer", "ready": True, "state": "serving"} | who,
+    )
     index = cancer.get("/").json()
     assert index.pop("endpoints")["/invocations"] == "POST"
     assert index == who
@@ -242,7 +249,7 @@ def test_a_failing_model_is_an_error_with_an_id_and_nothing_of_the_row(
         assert client.get("/health/ready").status_code == 200
     (line,) = [json.loads(line) for line in service.stderr.splitlines() if "failed" in line]
     assert line["error_id"] == failed.json()["error_id"]
-    assert (line["event"], line["exception"]) == ("model_failed", "ValueError")
+    assert (line["event"], line["kind"]) == ("model_failed", "ValueError")
     assert re.search(r"assets/fragile/pipeline\.py:\d+ transform$", line["frames"][-1])
     assert "123.456" not in service.stderr + failed.text
     (segment,) = read_segments(service.log_dir, "predictions")
@@ -261,7 +268,7 @@ def test_what_cannot_be_logged_is_not_answered(bundles: Any, service: Any) -> No
         service.log_dir.write_text("a file where the folder was")
         unlogged = client.post("/invocations", json=row)
         assert (unlogged.status_code, unlogged.headers["retry-after"]) == (503, "1")
-        assert unlogged.json() == {"error": "the prediction log cannot be written"}
+        assert unlogged.json()["error"] == "the prediction log cannot be written"
         label = {"labels": [{"prediction_id": "a", "label": 1.5}]}
         assert client.post("/feedback", json=label).status_code == 503
         unready = client.get("/health/ready")

@@ -3,13 +3,16 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_pipelines.serve.log import LogError, SegmentWriter, uuid7
+from mlops_pipelines.serve.ids import uuid7
+from mlops_pipelines.serve.log import LogError, SegmentWriter
 from mlops_pipelines.serve.segments import LabelRow, Prediction, read_segments
 
 HEADER = {"schema": 1, "kind": "predictions", "model": "m", "columns": ["a", "b"]}
@@ -21,8 +24,12 @@ def row(number: int, features: list[object] | None = None) -> Prediction:
     return Prediction(f"p{number}", "r", 0, TIME, TIME, 1, 0.25, [0.75, 0.25], 0.5, features)
 
 
-def write(writer: SegmentWriter, rows: list[Prediction]) -> None:
-    asyncio.run(writer.append(rows))
+def lines(*rows: Prediction | LabelRow) -> bytes:
+    return b"".join(orjson.dumps(tuple(one)) + b"\n" for one in rows)
+
+
+def write(writer: SegmentWriter, rows: Sequence[Prediction | LabelRow]) -> None:
+    asyncio.run(writer.append_and_wait(lines(*rows)))
 
 
 @pytest.mark.parametrize("fsync", [True, False])
@@ -39,7 +46,7 @@ def test_what_is_written_is_read(tmp_path: Path, fsync: bool) -> None:
 def test_labels_are_segments_of_their_own(tmp_path: Path) -> None:
     labels = SegmentWriter(tmp_path, "labels-m-v1", {"schema": 1, "kind": "labels"})
     truth = LabelRow("p1", "yes", None, TIME)
-    asyncio.run(labels.append([truth]))
+    write(labels, [truth])
     assert [segment.rows for segment in read_segments(tmp_path, "labels")] == [[truth]]
     assert list(read_segments(tmp_path, "predictions")) == []
     labels.close()
@@ -70,7 +77,7 @@ def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path, "m-v1", HEADER, rotate_bytes=2000)
 
     async def many() -> None:
-        await asyncio.gather(*(writer.append([row(n), row(n)]) for n in range(100)))
+        await asyncio.gather(*(writer.append_and_wait(lines(row(n), row(n))) for n in range(100)))
 
     asyncio.run(many())
     writer.close()

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_pipelines.serve.bundle import Column
-from mlops_pipelines.serve.protocol import BadRequest, Limits, Rows, parse_rows
+from mlops_pipelines.serve.protocol import TableParser
+from mlops_pipelines.serve.rows import Rows
+from mlops_pipelines.serve.signature import BadRequest, Limits
 
 COLUMNS = (
     Column("age", "long", False),
@@ -17,28 +19,19 @@ COLUMNS = (
     Column("plan", "string", True),
     Column("member", "boolean", False),
 )
-WANTED = Rows(
-    {
-        "age": [31, 45],
-        "income": [1250.5, None],
-        "plan": ["gold", None],
-        "member": [True, False],
-    },
-    2,
-    None,
-)
+WANTED = Rows([[31, 1250.5, "gold", True], [45, None, None, False]])
 NAMES = [column.name for column in COLUMNS]
 DATA = [[31, 1250.5, "gold", True], [45, None, None, False]]
 RECORDS = [dict(zip(NAMES, row, strict=True)) for row in DATA]
 
 
 def parsed(document: Any, **limits: int) -> Rows:
-    return parse_rows(orjson.dumps(document), "application/json", COLUMNS, Limits(**limits))
+    return TableParser(COLUMNS, Limits(**limits)).parse(orjson.dumps(document), "application/json")
 
 
 def refused(body: bytes, content_type: str = "application/json", **limits: int) -> tuple[int, str]:
     with pytest.raises(BadRequest) as caught:
-        parse_rows(body, content_type, COLUMNS, Limits(**limits))
+        TableParser(COLUMNS, Limits(**limits)).parse(body, content_type)
     return caught.value.status, str(caught.value)
 
 
@@ -63,9 +56,7 @@ def refused(body: bytes, content_type: str = "application/json", **limits: int) 
     ],
 )
 def test_every_form_is_the_same_table(document: Any) -> None:
-    rows = parsed(document)
-    assert rows == WANTED
-    assert list(rows.columns) == NAMES
+    assert parsed(document) == WANTED
 
 
 @pytest.mark.parametrize(
@@ -77,15 +68,13 @@ def test_every_form_is_the_same_table(document: Any) -> None:
     ],
 )
 def test_csv_is_the_same_table(text: str) -> None:
-    assert parse_rows(text.encode(), "text/csv; charset=utf-8", COLUMNS) == WANTED
+    assert TableParser(COLUMNS).parse(text.encode(), "text/csv; charset=utf-8") == WANTED
 
 
 def test_numbers_become_their_columns_type() -> None:
     rows = parsed({"inputs": [[31.0, 7, "a", True], [2**63 - 1, 2**63, "b", True]]})
-    assert rows.columns["age"] == [31, 2**63 - 1]
-    assert [type(value) for value in rows.columns["age"]] == [int, int]
-    assert rows.columns["income"] == [7.0, 2.0**63]
-    assert [type(value) for value in rows.columns["income"]] == [float, float]
+    assert rows.values == [[31, 7.0, "a", True], [2**63 - 1, 2.0**63, "b", True]]
+    assert [[type(value) for value in row] for row in rows.values] == [[int, float, str, bool]] * 2
 
 
 def test_the_callers_own_ids_are_kept() -> None:
@@ -289,20 +278,19 @@ split = st.fixed_dictionaries(
 def assert_rows_or_bad_request(body: bytes, content_type: str) -> None:
     refused: BadRequest | None = None
     try:
-        rows = parse_rows(body, content_type, COLUMNS)
+        rows = TableParser(COLUMNS).parse(body, content_type)
     except BadRequest as exc:
         refused = exc
     if refused is not None:
         assert refused.status in (400, 413, 415)
         assert "\n" not in str(refused)
         return
-    assert list(rows.columns) == NAMES
-    assert {len(values) for values in rows.columns.values()} == {rows.n}
+    assert rows.n == len(rows.values) > 0
     kinds = {"long": int, "double": float, "string": str, "boolean": bool}
-    for column in COLUMNS:
-        for value in rows.columns[column.name]:
+    for row in rows.values:
+        for column, value in zip(COLUMNS, row, strict=True):
             assert type(value) is kinds[column.type] or (value is None and column.nullable)
-    assert orjson.loads(orjson.dumps(rows.columns)) == rows.columns
+    assert orjson.loads(orjson.dumps(rows.values)) == rows.values
 
 
 @given(tables | split | anything)
@@ -328,5 +316,23 @@ def test_numbers_are_taken_to_the_last_bit(values: list[float]) -> None:
     as_json = orjson.dumps({"inputs": {"x": values}})
     as_csv = "\n".join(["x", *map(repr, values)]).encode()
     for body, media in ((as_json, "application/json"), (as_csv, "text/csv")):
-        found = parse_rows(body, media, column).columns["x"]
+        found = [row[0] for row in TableParser(column).parse(body, media).values]
         assert [value.hex() for value in found] == [value.hex() for value in values]
+
+
+def test_a_column_of_levels_takes_no_other() -> None:
+    columns = (Column("plan", "string", True, ("gold", "free")), Column("x", "double", False))
+    parser = TableParser(columns)
+
+    def ask(plan: Any) -> list[list[Any]]:
+        body = orjson.dumps({"inputs": [["gold", 1.0], [plan, 2.0]]})
+        return parser.parse(body, "application/json").values
+
+    assert ask("free") == [["gold", 1.0], ["free", 2.0]]
+    assert ask(None) == [["gold", 1.0], [None, 2.0]]
+    with pytest.raises(BadRequest) as caught:
+        ask("platinum")
+    assert (caught.value.status, str(caught.value)) == (
+        400,
+        'row 1, column "plan": expected one of "gold", "free", found another',
+    )
