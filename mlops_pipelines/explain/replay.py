@@ -44,7 +44,7 @@ def replay(
     rows, place = _request(store, log_dir, model, prediction_id)
     asked = rows[place]
     bundle = bundle_of(registry, store, model, asked["version"])
-    columns = [column["name"] for column in _meta(bundle)["columns"]]
+    columns = columns_of(bundle)
     answered = _answer(bundle, [[row["features"].get(name) for name in columns] for row in rows])
     scores = answered.get("scores")
     return Replay(
@@ -59,11 +59,11 @@ def replay(
     )
 
 
-def _answer(bundle: Path, rows: list[list[Any]]) -> dict[str, Any]:
-    """What the bundle's own server code answers to `rows`, in a process of its own."""
+def ask_bundle(bundle: Path, rows: list[list[Any]]) -> subprocess.CompletedProcess[str]:
+    """The bundle's own server code, having answered `rows` in a process of its own, or not."""
     from mlops_pipelines.release.targets.worker import serve_command, serve_environment
 
-    done = subprocess.run(
+    return subprocess.run(
         [*serve_command(bundle), "--answer"],
         input=json.dumps({"rows": rows}),
         capture_output=True,
@@ -71,16 +71,25 @@ def _answer(bundle: Path, rows: list[list[Any]]) -> dict[str, Any]:
         check=False,
         env=serve_environment(bundle),
     )
+
+
+def last_line(text: str) -> str:
+    """What a process said last."""
+    return (text.strip().splitlines() or ["no message"])[-1]
+
+
+def columns_of(bundle: Path) -> list[str]:
+    """The names of the features that a bundle's model takes, in order."""
+    meta = json.loads((bundle / "bundle.json").read_text())
+    return [column["name"] for column in meta["columns"]]
+
+
+def _answer(bundle: Path, rows: list[list[Any]]) -> dict[str, Any]:
+    done = ask_bundle(bundle, rows)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ReleaseError(f"bundle {bundle.name} does not answer: {last}")
+        raise ReleaseError(f"bundle {bundle.name} does not answer: {last_line(done.stderr)}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-def _meta(bundle: Path) -> dict[str, Any]:
-    meta: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
-    return meta
 
 
 def _request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from mlops_pipelines.serve.signature import (
 )
 from mlops_pipelines.serve.times import parse_time
 
+LISTED_IDS = 100
+
 
 @dataclass(frozen=True)
 class Label:
@@ -36,13 +39,22 @@ class Label:
 def parse_labels(
     body: bytes, content_type: str, bundle: Bundle, received: datetime, limits: Limits | None = None
 ) -> list[Label]:
-    """The labels in a request's body, checked against the task. Raises BadRequest."""
+    """The labels in a request's body, checked against the task. Raises BadRequest.
+
+    A body is `{"labels": [{"prediction_id", "label", "time"?}, …]}`, or one such label alone. Of
+    several labels for one id the last counts, and one that is sent again counts once: a label may
+    be corrected, and a request that was not answered be sent again. Labels of unknown ids are
+    labels like any other: their prediction may be logged elsewhere, or later.
+    """
     if media_type(content_type) != "application/json":
         raise BadRequest(415, "expected the content type application/json")
     document = json_object(body)
-    items = document.get("labels")
-    if not isinstance(items, list) or not items or len(document) > 1:
-        raise BadRequest(400, 'expected {"labels": [{"prediction_id", "label", "time"?}, …]}')
+    if "prediction_id" in document:
+        items: Any = [document]
+    else:
+        items = document.get("labels")
+        if not isinstance(items, list) or not items or len(document) > 1:
+            raise BadRequest(400, 'expected {"labels": [{"prediction_id", "label", "time"?}, …]}')
     refuse_too_many(len(items), (limits or Limits()).rows, "labels")
     mistakes = Mistakes()
     labels = []
@@ -53,6 +65,15 @@ def parse_labels(
             mistakes.add(f"label {index}: {exc}")
     mistakes.refuse_if_any()
     return labels
+
+
+def feedback_answer(accepted: int, unknown: Sequence[str]) -> dict[str, Any]:
+    """What the caller is told of its labels: all are kept, those of `unknown` ids (each once) too.
+
+    The first of these are listed; status 200 all the same.
+    """
+    listed = list(unknown[:LISTED_IDS])
+    return {"accepted": accepted, "unknown": listed, "unknown_count": len(unknown)}
 
 
 def _label(item: Any, bundle: Bundle, received: datetime) -> Label:

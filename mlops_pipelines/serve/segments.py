@@ -6,7 +6,7 @@ A segment is a file of JSON lines that one worker appends to: a header, then one
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
@@ -15,7 +15,7 @@ import orjson
 
 SCHEMA = 1
 
-Kind = Literal["predictions", "labels"]
+Kind = Literal["predictions", "labels", "errors"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +47,35 @@ class LabelRow(NamedTuple):
     received_at: str
 
 
-Row = TypeVar("Row", Prediction, LabelRow)
+class ErrorRow(NamedTuple):
+    """One row of a request that the model could not answer; all rows of one share an `error_id`.
+
+    `failures` is how often this worker's model had failed with this digest by then. `frames` are
+    the traceback's, the innermost last, without any text. `features` is None where no rows of the
+    request are kept; `request_rows` says how many it had, kept or not.
+    """
+
+    error_id: str
+    request_id: str
+    trace_id: str | None
+    request_row: int
+    request_rows: int
+    failed_at: str
+    kind: str
+    digest: str
+    failures: int
+    frames: list[str]
+    features: list[Any] | None
+
+
+Row = TypeVar("Row", Prediction, LabelRow, ErrorRow)
+
+_ROWS: dict[str, type[Any]] = {"predictions": Prediction, "labels": LabelRow, "errors": ErrorRow}
 
 
 @dataclass(frozen=True)
 class Segment(Generic[Row]):
-    """The complete rows of one file; `corrupt` counts the lines among them that are not rows."""
+    """Complete rows of one file; `corrupt` counts the lines among them that are not rows."""
 
     path: Path
     header: dict[str, Any]
@@ -61,44 +84,78 @@ class Segment(Generic[Row]):
 
 
 @overload
-def read_segments(log_dir: Path, kind: Literal["predictions"]) -> Iterator[Segment[Prediction]]: ...
+def read_segments(
+    log_dir: Path, kind: Literal["predictions"], most_rows: int | None = None
+) -> Iterator[Segment[Prediction]]: ...
 @overload
-def read_segments(log_dir: Path, kind: Literal["labels"]) -> Iterator[Segment[LabelRow]]: ...
+def read_segments(
+    log_dir: Path, kind: Literal["labels"], most_rows: int | None = None
+) -> Iterator[Segment[LabelRow]]: ...
+@overload
+def read_segments(
+    log_dir: Path, kind: Literal["errors"], most_rows: int | None = None
+) -> Iterator[Segment[ErrorRow]]: ...
 
 
-def read_segments(log_dir: Path, kind: Kind) -> Iterator[Segment[Any]]:
+def read_segments(
+    log_dir: Path, kind: Kind, most_rows: int | None = None
+) -> Iterator[Segment[Any]]:
     """Every segment of this kind in the folder, by name; workers may be writing meanwhile.
 
     A last line without its end was cut off by a crash, or is still being written: it was never
     acknowledged and is left out. A segment whose header is unreadable is left out with a warning.
+    With `most_rows` a segment comes in parts of at most so many rows, at least one part.
     """
-    row_type: type[Any] = Prediction if kind == "predictions" else LabelRow
     for path in sorted(log_dir.glob("*.ndjson")):
         try:
-            first, *lines = path.read_bytes().split(b"\n")[:-1] or [b""]
+            with path.open("rb") as lines:
+                header = _header(path, lines.readline())
+                if header is not None and header.get("kind") == kind:
+                    yield from _parts(path, header, lines, most_rows)
         except FileNotFoundError:
             continue
-        if not first:
-            continue
-        header = _loads(first)
-        if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-            logger.warning("%s: the header is unreadable; the segment is left out", path)
-            continue
-        if header.get("kind") != kind:
-            continue
-        width = len(header["columns"]) if kind == "predictions" else None
-        rows = []
-        for line in lines:
-            fields = _loads(line)
-            if _is_row(fields, row_type, width):
-                rows.append(row_type._make(fields))
-        yield Segment(path, header, rows, len(lines) - len(rows))
 
 
-def _is_row(fields: Any, row_type: type[Any], width: int | None) -> bool:
-    if not isinstance(fields, list) or len(fields) != len(row_type._fields):
-        return False
-    return width is None or (isinstance(fields[-1], list) and len(fields[-1]) == width)
+def _header(path: Path, line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    header = _loads(line)
+    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+        logger.warning("%s: the header is unreadable; the segment is left out", path)
+        return None
+    return header
+
+
+def _parts(
+    path: Path, header: dict[str, Any], lines: Iterable[bytes], most_rows: int | None
+) -> Iterator[Segment[Any]]:
+    row_type = _ROWS[header["kind"]]
+    fields, make = len(row_type._fields), row_type._make
+    width = None if row_type is LabelRow else len(header["columns"])
+    optional = row_type is ErrorRow
+    rows: list[Any] = []
+    corrupt = parts = 0
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        found = _loads(line)
+        if (
+            type(found) is list
+            and len(found) == fields
+            and (
+                width is None
+                or (type(found[-1]) is list and len(found[-1]) == width)
+                or (optional and found[-1] is None)
+            )
+        ):
+            rows.append(make(found))
+        else:
+            corrupt += 1
+        if len(rows) == most_rows:
+            yield Segment(path, header, rows, corrupt)
+            rows, corrupt, parts = [], 0, parts + 1
+    if rows or corrupt or not parts:
+        yield Segment(path, header, rows, corrupt)
 
 
 def _loads(line: bytes) -> Any:

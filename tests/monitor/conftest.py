@@ -41,7 +41,7 @@ class Logs:
     ) -> Path:
         """A segment of a worker that is gone unless `pid` says otherwise; `end` is left unended."""
         self._started += 1
-        stem = "churn" if kind == "predictions" else "labels-churn"
+        stem = "churn" if kind == "predictions" else f"{kind}-churn"
         path = self.log_dir / f"{stem}-v{version}-{self._started}-{pid or self.dead}.ndjson"
         header = {"schema": 1, "kind": kind, "model": "churn", "model_version": version}
         header["columns"] = list(columns)

@@ -42,7 +42,7 @@ def test_feedback_finds_its_day(logs: Any, make_spec: Any) -> None:
     assert gather(logs, make_spec()) == Collected(new=2, changed=0, unknown=0, corrupt=0)
     assert (known(logs, DAY), known(logs, NEXT)) == ({"a": 1}, {"c": 0})
     assert coverage(logs.store, "churn", DAY) == Coverage(rows=2, labelled=1)
-    assert list(logs.log_dir.iterdir()) == []
+    assert list(logs.log_dir.glob("*.ndjson")) == []
     frame = labelled_rows(logs.store, "churn", DAY)
     assert list(frame.columns[-3:]) == ["x", "label", "labelled_at"]
 
@@ -72,6 +72,16 @@ def test_the_last_label_counts_whatever_arrives_first(logs: Any, make_spec: Any)
     assert known(logs, DAY) == {"a": 1, "b": 1}
 
 
+def test_a_label_sent_again_counts_once(logs: Any, make_spec: Any) -> None:
+    logs.write([row("a"), row("b")])
+    compact(logs.store, logs.log_dir, "churn")
+    logs.write([label("a", 1), label("a", 1)], kind="labels")
+    assert gather(logs, make_spec()) == Collected(1, 0, 0, 0)
+    logs.write([label("a", 1, second=3)], kind="labels")
+    assert gather(logs, make_spec()) == Collected(0, 0, 0, 0)
+    assert coverage(logs.store, "churn", DAY) == Coverage(rows=2, labelled=1)
+
+
 def test_again_changes_no_byte(logs: Any, make_spec: Any) -> None:
     logs.write([row("a")])
     compact(logs.store, logs.log_dir, "churn")
@@ -88,7 +98,7 @@ def test_corrupt_lines_are_counted_and_set_aside(logs: Any, make_spec: Any) -> N
     compact(logs.store, logs.log_dir, "churn")
     path = logs.write([label("a", 1), [1, 2, 3, 4], b"{"], kind="labels")
     assert gather(logs, make_spec()) == Collected(1, 0, 0, 2)
-    assert list(logs.log_dir.iterdir()) == [path.with_suffix(".corrupt")]
+    assert [p for p in logs.log_dir.iterdir() if p.is_file()] == [path.with_suffix(".corrupt")]
 
 
 def write_csv(root: Path, text: str) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_pipelines.serve.bundle import Bundle
-from mlops_pipelines.serve.feedback import Label, parse_labels
+from mlops_pipelines.serve.feedback import Label, feedback_answer, parse_labels
+from mlops_pipelines.serve.segments import read_segments
 from mlops_pipelines.serve.signature import BadRequest, Limits
 from mlops_pipelines.serve.times import parse_time, written
 
@@ -69,9 +71,40 @@ def test_the_time_is_kept_in_utc() -> None:
     assert found.time == datetime(2026, 2, 28, 11, 0, 0, 250_000, tzinfo=UTC)
 
 
+def test_a_label_may_come_alone() -> None:
+    alone = {"prediction_id": "a", "label": 1, "time": "2026-02-28T11:00:00Z"}
+    assert parsed(alone) == parsed({"labels": [alone]})
+
+
+def test_labels_of_one_request_stay_in_their_order() -> None:
+    twice = [{"prediction_id": "a", "label": truth} for truth in (0, 1)]
+    assert [found.label for found in parsed({"labels": twice})] == [0, 1]
+
+
+def test_the_answer_lists_the_first_unknown_ids_and_counts_all() -> None:
+    ids = [f"{number}" for number in range(150)]
+    assert feedback_answer(200, ids) == {
+        "accepted": 200,
+        "unknown": ids[:100],
+        "unknown_count": 150,
+    }
+    assert feedback_answer(1, []) == {"accepted": 1, "unknown": [], "unknown_count": 0}
+
+
 @pytest.mark.parametrize(
     ("document", "classes", "message"),
     [
+        (
+            {"prediction_id": "a"},
+            (0, 1),
+            "label 0: expected an object with prediction_id and label",
+        ),
+        (
+            {"prediction_id": "a", "label": 1, "labels": []},
+            (0, 1),
+            "label 0: only prediction_id, label and time are allowed",
+        ),
+        ({"label": 1}, (0, 1), 'expected {"labels": [{"prediction_id", "label", "time"?}, …]}'),
         (label(2), (0, 1), "label 0: label: expected one of [0,1]"),
         (label(True), (0, 1), "label 0: label: expected one of [0,1]"),
         (label(None), ("no", "yes"), 'label 0: label: expected one of ["no","yes"]'),
@@ -142,3 +175,23 @@ def test_a_written_time_is_read_again(time: datetime) -> None:
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
     with suppress(ValueError):
         assert parse_time(text, NOON).tzinfo is UTC
+
+
+def test_a_worker_says_which_ids_are_unknown_and_keeps_their_labels(
+    bundles: Any, service: Any
+) -> None:
+    process = service.start(bundles.fragile, "--serve")
+    service.wait_for(process, state="serving")
+    with httpx.Client(base_url=service.url) as client:
+        rows = {"inputs": [[0.25], [0.75]], "prediction_ids": ["a", "b"]}
+        assert client.post("/invocations", json=rows).status_code == 200
+        labels = [{"prediction_id": each, "label": True} for each in ("a", "x", "b", "x")]
+        told = client.post("/feedback", json={"labels": labels})
+        alone = client.post("/feedback", json=labels[0])
+    assert (told.status_code, told.json()) == (
+        200,
+        {"accepted": 4, "unknown": ["x"], "unknown_count": 1},
+    )
+    assert alone.json() == {"accepted": 1, "unknown": [], "unknown_count": 0}
+    (segment,) = read_segments(service.log_dir, "labels")
+    assert [row.prediction_id for row in segment.rows] == ["a", "x", "b", "x", "a"]

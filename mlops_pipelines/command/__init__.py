@@ -1,0 +1,1 @@
+"""Commands of `mlops` that look, and change nothing."""
