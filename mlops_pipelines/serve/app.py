@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -51,6 +52,7 @@ class Response:
     status: int
     content: Any
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    media: bytes = b"application/json"
 
 
 class App:
@@ -96,6 +98,8 @@ class App:
             "/health/live": ("GET", self._live),
             "/health/ready": ("GET", self._ready),
             "/metrics": ("GET", self._metrics),
+            "/openapi.json": ("GET", self._openapi),
+            "/docs": ("GET", self._docs),
             "/v2": ("GET", self._server_metadata),
             "/v2/health/live": ("GET", self._live),
             "/v2/health/ready": ("GET", self._ready),
@@ -124,12 +128,11 @@ class App:
                 return
         content = response.content
         if isinstance(content, str):
-            body, media = content.encode(), b"text/plain; version=0.0.4; charset=utf-8"
+            body = content.encode()
         else:
             body = content if isinstance(content, bytes) else orjson.dumps(content)
-            media = b"application/json"
         headers = [
-            (b"content-type", media),
+            (b"content-type", response.media),
             (b"content-length", str(len(body)).encode()),
             *response.headers,
         ]
@@ -173,7 +176,24 @@ class App:
 
     async def _metrics(self, request: Request) -> Response:
         waiting = self.inference.waiting
-        return Response(200, self.metrics.render(self._logs.bytes_written, waiting))
+        text = self.metrics.render(self._logs.bytes_written, waiting)
+        return Response(200, text, media=b"text/plain; version=0.0.4; charset=utf-8")
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        from mlops_pipelines.serve.examples import Examples
+        from mlops_pipelines.serve.openapi import openapi
+
+        return openapi(self.meta, Examples(self._predictor), self.limits, self._tokens.needed)
+
+    async def _openapi(self, request: Request) -> Response:
+        return Response(200, self._document)
+
+    async def _docs(self, request: Request) -> Response:
+        from mlops_pipelines.serve.page import CONTENT_SECURITY_POLICY, page
+
+        policy = [(b"content-security-policy", CONTENT_SECURITY_POLICY.encode())]
+        return Response(200, page(self._document), policy, b"text/html; charset=utf-8")
 
     async def _server_metadata(self, request: Request) -> Response:
         return Response(200, server_metadata(__version__))

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mlops_pipelines.serve.app import App
 from mlops_pipelines.serve.inference import Reply
-from mlops_pipelines.serve.request import READ_AND_DROP, too_long, too_slow
+from mlops_pipelines.serve.request import READ_AND_DROP, said_length, too_long, too_slow
 from mlops_pipelines.serve.signature import BadRequest, Limits
 
 HEAD_BYTES = 64 * 1024
@@ -77,6 +77,8 @@ class Connection(HttpToolsProtocol):
         keep = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         exchange: Any = Exchange(self, self._served, path, dict(self.headers), keep)
         self.cycle = exchange
+        if said_length(exchange.headers) > READ_AND_DROP * self._served.limits.body_bytes:
+            exchange.refuse(too_long(self._served.limits.body_bytes))
 
     def on_body(self, body: bytes) -> None:
         """A part of a body came."""
@@ -138,10 +140,10 @@ class Exchange:
         "_body",
         "_connection",
         "_dropped",
-        "_headers",
         "_limits",
         "_path",
         "disconnected",
+        "headers",
         "keep_alive",
         "message_event",
         "response_complete",
@@ -159,7 +161,7 @@ class Exchange:
         self._app = app
         self._limits: Limits = app.limits
         self._path = path
-        self._headers = headers
+        self.headers = headers
         self._body: bytes | bytearray = b""
         self._dropped = 0
         self.keep_alive = keep_alive
@@ -190,13 +192,13 @@ class Exchange:
         elif not self.response_complete:
             body, self._body = bytes(self._body), b""
             trusted = self._connection.client is None
-            self._app.inference.take(self._path, self._headers, body, self._reply, trusted)
+            self._app.inference.take(self._path, self.headers, body, self._reply, trusted)
 
     def refuse(self, exc: BadRequest) -> None:
         """Reply before the request is whole, and close: the rest of it is not read."""
         if not self.response_complete:
             self.keep_alive = False
-            self._app.inference.refuse(self._path, self._headers, exc, self._reply)
+            self._app.inference.refuse(self._path, self.headers, exc, self._reply)
 
     def _reply(self, reply: Reply) -> None:
         connection = self._connection

@@ -12,7 +12,7 @@ import orjson
 from mlops_pipelines.serve.bundle import Bundle
 from mlops_pipelines.serve.bundle import Label as ClassLabel
 from mlops_pipelines.serve.signature import (
-    ID_LENGTH,
+    AN_ID,
     LISTED_NAMES,
     BadRequest,
     Limits,
@@ -82,7 +82,7 @@ def _label(item: Any, bundle: Bundle, received: datetime) -> Label:
     if not item.keys() <= {"prediction_id", "label", "time"}:
         raise ValueError("only prediction_id, label and time are allowed")
     if not is_id(item["prediction_id"]):
-        raise ValueError(f"prediction_id: expected a string of 1 to {ID_LENGTH} characters")
+        raise ValueError(f"prediction_id: {AN_ID}")
     time = item.get("time")
     if time is not None and not isinstance(time, str):
         raise ValueError("time: expected an RFC 3339 time")

@@ -62,7 +62,9 @@ class TableParser:
 
     def _from_json(self, form: str, table: Any) -> list[list[Any]]:
         if form == "dataframe_split":
-            if not isinstance(table, dict) or not {"columns", "data"} <= table.keys():
+            if not isinstance(table, dict) or not (
+                {"columns", "data"} <= table.keys() <= {"columns", "data", "index"}
+            ):
                 raise BadRequest(
                     400, 'dataframe_split: expected {"columns": […], "data": [[…], …]}'
                 )
@@ -131,6 +133,13 @@ class TableParser:
             raise BadRequest(400, "the body is not CSV in UTF-8") from exc
         if not lines:
             raise BadRequest(400, "expected CSV with a header line")
+        unknown = set(lines[0]).difference(self._names)
+        if unknown:
+            # Without a header the first row stands in its place, and its values are not repeated.
+            allowed = names_of(self._names)
+            raise BadRequest(
+                400, f"the header line has {len(unknown)} unknown columns; allowed: {allowed}"
+            )
         rows = self._from_lists(lines[0], lines[1:])
         kinds = [column.type for column in self._columns]
         return [[_typed(kind, text) for kind, text in zip(kinds, row, strict=True)] for row in rows]
@@ -142,7 +151,7 @@ def _typed(kind: str, text: str) -> Any:
         return None
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
-    if kind == "string" or "_" in text:
+    if kind == "string" or "_" in text or not text.isascii():
         return text
     try:
         return int(text) if kind == "long" else float(text)

@@ -7,6 +7,7 @@ found value is, never the value.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ import orjson
 from mlops_pipelines.serve.bundle import Column
 
 ID_LENGTH = 128
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+AN_ID = f"expected a string of 1 to {ID_LENGTH} characters, none of them a control character"
 LISTED_MISTAKES = 5
 LISTED_NAMES = 40
 
@@ -26,6 +29,8 @@ EXPECTED = {
     "boolean": "true or false",
 }
 PLAIN = {"double": float, "long": int, "string": str, "boolean": bool}
+# Models cast doubles to single precision, and beyond its range is infinity.
+LARGEST_DOUBLE = 3.4028234663852886e38
 FOUND = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -98,7 +103,7 @@ def refuse_too_many(found: int, most: int, what: str) -> None:
 
 def is_id(value: Any) -> bool:
     """Whether a value can be the id of a prediction."""
-    return isinstance(value, str) and 0 < len(value) <= ID_LENGTH
+    return isinstance(value, str) and 0 < len(value) <= ID_LENGTH and not CONTROL.search(value)
 
 
 def checked_ids(ids: Any, n: int) -> list[str]:
@@ -107,8 +112,7 @@ def checked_ids(ids: Any, n: int) -> list[str]:
         raise BadRequest(400, f"prediction_ids: expected an array of {n} strings, one per row")
     for row, prediction_id in enumerate(ids):
         if not is_id(prediction_id):
-            expected = f"expected a string of 1 to {ID_LENGTH} characters"
-            raise BadRequest(400, f"prediction_ids: row {row}: {expected}")
+            raise BadRequest(400, f"prediction_ids: row {row}: {AN_ID}")
     if len(set(ids)) != n:
         raise BadRequest(400, "prediction_ids: expected each id once")
     return ids
@@ -166,11 +170,10 @@ class RowChecker:
         """Whether each value is plainly right; False where it takes a closer look to know."""
         if list(map(type, row)) != self._types:
             return False
-        # A sum is finite only if each of its terms is.
         if self._only_doubles:
-            return math.isfinite(sum(row))
+            return min(row) >= -LARGEST_DOUBLE and max(row) <= LARGEST_DOUBLE
         return (
-            math.isfinite(sum([row[index] for index in self._doubles]))
+            all(abs(row[index]) <= LARGEST_DOUBLE for index in self._doubles)
             and all(-(1 << 63) <= row[index] < 1 << 63 for index in self._longs)
             and all(row[index] in levels for index, levels in self._levels)
         )
@@ -191,7 +194,7 @@ def checked_values(column: Column, values: Sequence[Any], mistakes: Mistakes) ->
         elif kind == "double":
             if type(value) is int:
                 value = float(value) if abs(value) < 1 << 64 else math.inf
-            fits = type(value) is float and math.isfinite(value)
+            fits = type(value) is float and abs(value) <= LARGEST_DOUBLE
         elif kind == "long":
             # JSON does not tell 3.0 from 3; beyond 2**53 a float is no exact integer.
             if type(value) is float and value.is_integer() and abs(value) <= 1 << 53:

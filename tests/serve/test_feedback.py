@@ -119,7 +119,8 @@ def test_the_answer_lists_the_first_unknown_ids_and_counts_all() -> None:
         (
             {"labels": [{"prediction_id": "", "label": 1}]},
             (0, 1),
-            "label 0: prediction_id: expected a string of 1 to 128 characters",
+            "label 0: prediction_id: expected a string of 1 to 128 characters, "
+            "none of them a control character",
         ),
         (label(1, time=5), (0, 1), "label 0: time: expected an RFC 3339 time"),
         (

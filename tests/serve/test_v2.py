@@ -18,7 +18,7 @@ from mlops_pipelines.serve.answering import Answered
 from mlops_pipelines.serve.bundle import Bundle, Column
 from mlops_pipelines.serve.predictor import Answer
 from mlops_pipelines.serve.rows import Rows
-from mlops_pipelines.serve.signature import BadRequest, Limits
+from mlops_pipelines.serve.signature import LARGEST_DOUBLE, BadRequest, Limits
 from mlops_pipelines.serve.v2 import (
     Infer,
     InferParser,
@@ -638,7 +638,7 @@ def test_a_binary_request_with_mistakes_is_answered_or_refused(data: st.DataObje
 
 CELLS = {
     "long": st.integers(-(2**53), 2**53),
-    "double": st.floats(allow_nan=False, allow_infinity=False),
+    "double": st.floats(-LARGEST_DOUBLE, LARGEST_DOUBLE),
     "string": st.text(max_size=6),
     "boolean": st.booleans(),
 }

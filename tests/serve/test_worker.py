@@ -232,7 +232,7 @@ def test_a_worker_obeys_answers_who_it_is_and_leaves_nothing(bundles: Any, servi
     assert process.wait(timeout=40) == 0
     assert list(service.control_dir.iterdir()) == []
     events = [json.loads(line)["event"] for line in service.stderr.splitlines()]
-    assert events == ["waiting", "serving", "draining", "stopped"]
+    assert events == ["verified", "waiting", "serving", "draining", "stopped"]
 
 
 def test_sigterm_finishes_what_is_in_flight(
