@@ -60,9 +60,14 @@ def replay(
 
 
 def ask_bundle(bundle: Path, rows: list[list[Any]]) -> subprocess.CompletedProcess[str]:
-    """The bundle's own server code, having answered `rows` in a process of its own, or not."""
+    """The bundle's own server code, having answered `rows` in a process of its own, or not.
+
+    Raises TargetError where the bundle is not what was built, or signed.
+    """
+    from mlops_pipelines.release.signing import check
     from mlops_pipelines.release.targets.worker import serve_command, serve_environment
 
+    check(bundle)
     return subprocess.run(
         [*serve_command(bundle), "--answer"],
         input=json.dumps({"rows": rows}),

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mlops_pipelines.errors import MlopsError
+from mlops_pipelines.release.signing import check
 from mlops_pipelines.release.targets.worker import serve_command, serve_environment
 
 TOLERANCE = 1e-9
@@ -94,6 +96,7 @@ def rehearse(bundle: Path) -> tuple[bool, str]:
     Returns the verdict and one sentence; nothing is raised for a bundle that fails.
     """
     try:
+        check(bundle)
         golden = Golden(bundle)
         done = subprocess.run(
             [*serve_command(bundle), "--answer"],
@@ -107,6 +110,6 @@ def rehearse(bundle: Path) -> tuple[bool, str]:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
             return False, lines[-1] if lines else f"it ended with exit code {done.returncode}"
         agreement = golden.compare(json.loads(done.stdout))
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
+    except (MlopsError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
         return False, f"it cannot be tried: {error}"
     return agreement.holds, agreement.sentence

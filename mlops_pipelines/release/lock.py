@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlops_pipelines.serve.bundle import ONNX_RUNTIME, SCIKIT_LEARN
 
-SERVER = ("httptools", "numpy", "orjson", "uvicorn", "uvloop")
+SERVER = ("cryptography", "httptools", "numpy", "orjson", "uvicorn", "uvloop")
 SERVING = {
     SCIKIT_LEARN: (*SERVER, "pandas", "scikit-learn", "skops"),
     ONNX_RUNTIME: (*SERVER, "onnxruntime"),

@@ -57,8 +57,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fsync", action=argparse.BooleanOptionalAction, default=True)
     for field in dataclasses.fields(Limits):
         name = f"--max-{field.name}".replace("_", "-")
-        kind = type(field.default)
-        parser.add_argument(name, dest=field.name, type=kind, default=field.default)
+        text = f"default: as the bundle says, else {field.default}"
+        parser.add_argument(name, dest=field.name, type=type(field.default), help=text)
     arguments = parser.parse_args()
     if not arguments.answer and arguments.log_dir is None:
         parser.error("--log-dir is needed to serve")
@@ -110,9 +110,9 @@ def _serve(arguments: argparse.Namespace, predictor: Predictor, verified: str) -
     logs = Logs.open(
         arguments.log_dir, meta, f"{socket.gethostname()}-{os.getpid()}", arguments.fsync
     )
-    limits = Limits(
-        **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
-    )
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
+    asked = {name: value for name, value in given.items() if value is not None}
+    limits = Limits(**{**meta.limits, **asked})
     app = App(predictor, logs, limits, tokens)
     at_once = arguments.serve or arguments.port is not None
     Worker(app, listener, arguments.control_dir, at_once).run()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -73,7 +74,8 @@ NEVER_CONVERTED = Runtime(SCIKIT_LEARN, "bundles were not converted yet when thi
 class Bundle:
     """A bundle's `bundle.json`, with the folder it lies in and its digest.
 
-    `classes` are the labels in the order of the probabilities; None for a regression.
+    `classes` are the labels in the order of the probabilities; None for a regression. `limits` are
+    the fields of `signature.Limits` that the declaration sets.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class Bundle:
     snapshot: str
     digest: str
     runtime: Runtime = NEVER_CONVERTED
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ def described(path: Path, said: dict[str, Any], digest: str) -> Bundle:
             snapshot=said["snapshot"],
             digest=digest,
             runtime=Runtime(**said["runtime"]) if said["schema"] > 1 else NEVER_CONVERTED,
+            limits=said.get("limits", {}),
         )
     except (KeyError, TypeError) as exc:
         raise BundleError(f"{path}/bundle.json lacks {exc}") from exc

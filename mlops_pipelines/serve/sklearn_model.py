@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +33,7 @@ class SklearnModel:
 
     def __init__(self, meta: Bundle, estimator: Any, sample: Sequence[Sequence[Any]] = ()) -> None:
         self._meta = meta
-        self._estimator = estimator
+        self.estimator = estimator
         self._proba = meta.classes is not None and hasattr(estimator, "predict_proba")
         final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
         self._larger = (
@@ -52,7 +53,9 @@ class SklearnModel:
 
         path = meta.path / "model.skops"
         bind_user_code(meta.path)
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
+            # Compiled code beside the model's own would be a file that no manifest lists.
             estimator = skops.io.load(path, trusted=list(meta.trusted_types))
         except UntrustedTypesFoundException as exc:
             raise BundleError(
@@ -60,6 +63,8 @@ class SklearnModel:
             ) from exc
         except Exception as exc:
             raise BundleError(f"{path} cannot be loaded: {_first_line(exc)}") from exc
+        finally:
+            sys.dont_write_bytecode = writes
         return cls(meta, estimator, sample)
 
     def answer(self, values: Sequence[Sequence[Any]]) -> Answer:
@@ -109,15 +114,15 @@ class SklearnModel:
     def _ask(self, rows: Any) -> Answer:
         meta = self._meta
         if not self._proba:
-            predictions = np.asarray(self._estimator.predict(rows)).reshape(-1).tolist()
+            predictions = np.asarray(self.estimator.predict(rows)).reshape(-1).tolist()
             scores = [float(p) for p in predictions] if meta.task == "regression" else None
             return Answer(predictions, scores, None)
-        probabilities = np.asarray(self._estimator.predict_proba(rows), dtype=float)
+        probabilities = np.asarray(self.estimator.predict_proba(rows), dtype=float)
         classes = meta.classes or ()
         if self._larger and not (probabilities[:, 0] == probabilities[:, 1]).any():
             predictions = [classes[index] for index in probabilities.argmax(axis=1)]
         else:
-            predictions = np.asarray(self._estimator.predict(rows)).tolist()
+            predictions = np.asarray(self.estimator.predict(rows)).tolist()
         if meta.task == "binary_classification":
             positive = classes.index(meta.positive) if meta.positive is not None else 1
             scores = probabilities[:, positive].tolist()

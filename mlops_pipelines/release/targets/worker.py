@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_pipelines.errors import TargetError
+from mlops_pipelines.release.signing import check, verify_environment
 from mlops_pipelines.serve.control import WorkerInfo, workers
 
 READY_SECONDS = 30.0
@@ -45,8 +46,10 @@ def start_worker(
 ) -> subprocess.Popen[bytes]:
     """A worker of `bundle` in a session of its own, which outlives this process unless `attached`.
 
-    It waits: it answers on its private socket, and takes no traffic from `listener` yet.
+    It waits: it answers on its private socket, and takes no traffic from `listener` yet. Raises
+    TargetError where the bundle is not what was built, or signed.
     """
+    check(bundle)
     command = [*serve_command(bundle), "--listen-fd", str(listener.fileno())]
     command += ["--log-dir", str(log_dir), "--control-dir", str(control_dir)]
     command += ["--attached"] if attached else []
@@ -74,6 +77,7 @@ def serve_command(bundle: Path) -> list[str]:
 def serve_environment(bundle: Path) -> dict[str, str]:
     """What that server inherits."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    kept |= verify_environment()
     # The manifest lists every file of a bundle: no compiled code may appear beside them.
     return kept | {"PYTHONPATH": str(bundle / "code"), "PYTHONDONTWRITEBYTECODE": "1"}
 
