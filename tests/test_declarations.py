@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlops_pipelines.errors import DeclarationError, NotFoundError
 from mlops_pipelines.project import Project, read_declarations
-from mlops_pipelines.spec import ModelSpec
+from mlops_pipelines.spec import FindingKind, ModelSpec
 
 SOUND = """\
 type: mlops_pipelines.MonitoredModel
@@ -28,7 +28,11 @@ attributes:
     python: "sklearn.linear_model:LogisticRegression"
 """
 
-FIELDS = "name, description, owners, task, data, estimator, quality, gates, release, monitor, react"
+FIELDS = (
+    "name, description, owners, task, data, estimator, quality, gates, release, security, monitor, "
+    "react, card"
+)
+KINDS = ", ".join(map(repr, get_args(FindingKind)[:-1])) + f" or {get_args(FindingKind)[-1]!r}"
 BINARY = (
     "accuracy, precision, recall, f1, roc_auc, average_precision, log_loss, brier, "
     "calibration_error"
@@ -255,8 +259,62 @@ BROKEN = {
     "a gate that is text": (
         added("gates: [f1]"),
         [
-            "11:11 gates.0: must be a mapping with metric, at_least, at_most, within_champion, "
-            "not 'f1'"
+            "11:11 gates.0: must be a mapping with metric, fairness, segment, at_least, at_most, "
+            "within_champion, not 'f1'"
+        ],
+    ),
+    "a gate on nothing": (
+        added("gates: [{at_most: 0.2}]"),
+        ["11:11 gates.0: exactly one of metric, fairness is needed, not none"],
+    ),
+    "a gate on a metric and a gap": (
+        added("gates: [{metric: f1, fairness: accuracy_difference, segment: site, at_most: 1}]"),
+        ["11:11 gates.0: exactly one of metric, fairness is needed, not both"],
+    ),
+    "a metric of a segment": (
+        added("gates: [{metric: f1, segment: site, at_least: 0.2}]"),
+        ["11:24 gates.0.segment: belongs to fairness, not to a metric"],
+    ),
+    "a gap of no segment": (
+        added("gates: [{fairness: accuracy_difference, at_most: 0.1}]"),
+        ["11:11 gates.0.segment: is required of fairness, and missing"],
+    ),
+    "a gap without a bound": (
+        added("gates: [{fairness: accuracy_difference, segment: site}]"),
+        ["11:11 gates.0.at_most: is required of fairness, and missing"],
+    ),
+    "a gap with a bound below": (
+        added("gates: [{fairness: accuracy_difference, segment: site, at_least: 0.1}]"),
+        ["11:58 gates.0.at_least: is no bound on a gap between groups; at_most is"],
+    ),
+    "a gap below nought": (
+        added("gates: [{fairness: accuracy_difference, segment: site, at_most: -1}]"),
+        ["11:58 gates.0.at_most: must be at least 0, not -1"],
+    ),
+    "a gap that the task does not have": (
+        added("gates:\n- {metric: f1, at_least: 0.5}\n- {fairness: mae, segment: x, at_most: 1}"),
+        [
+            "13:6 gates.1.fairness: must be one of demographic_parity_difference, "
+            "equal_opportunity_difference, false_positive_rate_difference, "
+            "equalized_odds_difference, accuracy_difference, precision_difference, "
+            "recall_difference, f1_difference, roc_auc_difference, average_precision_difference, "
+            "log_loss_difference, brier_difference, calibration_error_difference for "
+            "binary_classification, not 'mae'"
+        ],
+    ),
+    "a gap between groups that are not declared": (
+        swapped(
+            "    target: churned\n",
+            "    target: churned\n    segments: [site]\n"
+            "  gates: [{fairness: accuracy_difference, segment: sex, at_most: 0.1}]\n",
+        ),
+        ["10:43 gates.0.segment: must be one of data.segments (there are: site), not 'sex'"],
+    ),
+    "a card of something else": (
+        added("card: {intended_use: [triage], limits: [none], purpose: triage}"),
+        [
+            "11:10 card.intended_use: must be text, not a list",
+            "11:50 card.purpose: is not a field; allowed: intended_use, limits, contact",
         ],
     ),
     "wrong types deep in a list": (
@@ -294,6 +352,21 @@ BROKEN = {
     "unknown strategy": (
         added("release: {strategy: rolling}"),
         ["11:13 release.strategy: must be 'blue_green', not 'rolling'"],
+    ),
+    "unknown severity": (
+        added("security: {block_on: grave}"),
+        [
+            "11:14 security.block_on: must be 'critical', 'high', 'medium', 'low' or 'none', "
+            "not 'grave'"
+        ],
+    ),
+    "finding that nobody may accept": (
+        added("security: {accept: [{kind: pickle, reason: it is ours}]}"),
+        [f"11:24 security.accept.0.kind: must be {KINDS}, not 'pickle'"],
+    ),
+    "finding accepted without a reason": (
+        added("security: {accept: [{kind: no lock, reason: ''}]}"),
+        ["11:39 security.accept.0.reason: must not be empty"],
     ),
     "schedule is no cron": (
         added("monitor: {schedule: nightly}"),

@@ -81,3 +81,10 @@ def test_an_owner_that_is_accepted_is_accepted_by_dagster(owner: str) -> None:
 
     assert spec(owners=[owner]).owners == (owner,)
     assert list(dg.AssetSpec("a", owners=[owner]).owners) == [owner]
+
+
+def test_the_security_assessment_blocks_on_high_findings_unless_said_otherwise() -> None:
+    assert spec().security.model_dump() == {"block_on": "high", "accept": ()}
+    said = {"block_on": "none", "accept": [{"kind": "no lock", "reason": "a demo"}]}
+
+    assert spec(security=said).security.accept[0].kind == "no lock"

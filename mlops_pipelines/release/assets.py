@@ -1,5 +1,6 @@
 """The release track of one version: `evaluation` → `security_report` → `image` → `deployment`."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from mlops_pipelines.train.assets import figures
 
 if TYPE_CHECKING:
     from mlops_pipelines.release.targets.process import ProcessTarget
+    from mlops_pipelines.serve.bundle import Runtime
 
 
 class DeploymentConfig(dg.Config):
@@ -71,6 +73,13 @@ def _evaluation(declared: Declared) -> dg.AssetsDefinition:
             _gate(
                 declared, key, "no_worse_than_champion", "On the same rows, within what is allowed."
             ),
+            dg.AssetCheckSpec(
+                "onnx_agrees",
+                asset=key,
+                blocking=False,
+                description="Converted to ONNX, the model answers the whole holdout as before.",
+                partitions_def=versions_of(spec.name),
+            ),
         ],
     )
     def evaluation(
@@ -80,6 +89,7 @@ def _evaluation(declared: Declared) -> dg.AssetsDefinition:
         store: StoreResource,
     ) -> dg.MaterializeResult:
         from mlops_pipelines.release.bundle import build_bundle, open_predictor
+        from mlops_pipelines.release.convert import TOLERANCE
         from mlops_pipelines.release.evaluate import evaluate
         from mlops_pipelines.train.registry import Registry
         from mlops_pipelines.train.snapshot import load_snapshot, read_rows
@@ -118,6 +128,7 @@ def _evaluation(declared: Declared) -> dg.AssetsDefinition:
                 "comparison": dg.MetadataValue.md(result.markdown()),
                 "rows": result.rows,
                 "bundle": bundle.digest[:16],
+                "runtime": bundle.runtime.name,
                 **figures(result.metrics),
             },
             check_results=[
@@ -131,10 +142,32 @@ def _evaluation(declared: Declared) -> dg.AssetsDefinition:
                     ("meets_thresholds", result.thresholds),
                     ("no_worse_than_champion", result.comparisons),
                 )
-            ],
+            ]
+            + [_onnx_agrees(bundle.runtime, TOLERANCE)],
         )
 
     return evaluation
+
+
+def _onnx_agrees(runtime: "Runtime", tolerance: float) -> dg.AssetCheckResult:
+    """That a model cannot be converted, or need not be, is no fault of it."""
+    measured = {
+        "rows": runtime.rows,
+        "differing": runtime.differing,
+        "largest_difference": runtime.largest_difference,
+    }
+    return dg.AssetCheckResult(
+        check_name="onnx_agrees",
+        passed=not runtime.disagrees,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{runtime.name} serves: {runtime.reason}",
+        metadata={
+            "runtime": runtime.name,
+            "reason": runtime.reason,
+            "tolerance": tolerance,
+            **{name: value for name, value in measured.items() if value is not None},
+        },
+    )
 
 
 def _security_report(declared: Declared) -> dg.AssetsDefinition:
@@ -143,36 +176,57 @@ def _security_report(declared: Declared) -> dg.AssetsDefinition:
 
     @dg.asset(
         **_common(declared, "security_report", "evaluation"),
-        description="What the model file would load, and what else could do harm.",
+        description="What the model file would load, how the answers stand up to noise and attack, "
+        "what they give away, and what the rows hold that they should not.",
         kinds={"skops"},
-        check_specs=[_gate(declared, key, "secure", "No finding of high or critical severity.")],
+        check_specs=[_gate(declared, key, "secure", "No finding that the declaration blocks on.")],
     )
     def security_report(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
-        from mlops_pipelines.release.bundle import open_bundle
-        from mlops_pipelines.release.security import assess
+        from mlops_pipelines.release.bundle import open_bundle, open_predictor
+        from mlops_pipelines.release.security.assess import assess
+        from mlops_pipelines.release.security.packages import ADVISORIES
+        from mlops_pipelines.release.security.report import FILE
         from mlops_pipelines.train.registry import Registry
+        from mlops_pipelines.train.snapshot import load_snapshot, read_rows
 
-        version = int(context.partition_key)
+        version, opened = int(context.partition_key), store.open()
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
-        with step(
-            context.log, "security", model=spec.name, version=version, run=context.run.run_id
-        ):
-            digest = registry.version(spec.name, version).tags[record.BUNDLE]
-            report = assess(open_bundle(store.open(), spec.name, digest))
+        said = {"model": spec.name, "version": version, "run": context.run.run_id}
+        with step(context.log, "security", **said) as counted:
+            found = registry.version(spec.name, version)
+            snapshot = load_snapshot(opened, spec.name, found.tags[record.SNAPSHOT])
+            advisories = os.environ.get(ADVISORIES)
+            report = assess(
+                open_bundle(opened, spec.name, found.tags[record.BUNDLE]),
+                spec,
+                snapshot,
+                read_rows(opened, snapshot),
+                partial(open_predictor, registry, opened, spec.name, version),
+                params=found.params,
+                advisories=Path(advisories) if advisories else None,
+                during=lambda name: step(context.log, f"security: {name}", **said),
+            )
+            counted["findings"] = len(report.findings)
+            registry.keep_json(spec.name, version, FILE, report.as_dict())
         return dg.MaterializeResult(
             metadata={
                 "version": version,
                 "findings": len(report.findings),
+                "blocking": len(report.blocking),
                 "report": dg.MetadataValue.md(report.markdown()),
+                **figures({measure.name: measure.value for measure in report.measures}),
             },
             check_results=[
                 dg.AssetCheckResult(
                     check_name="secure",
                     passed=report.secure,
                     description=report.sentence,
-                    metadata={"findings": len(report.findings)},
+                    metadata={
+                        "findings": len(report.findings),
+                        "blocking": len(report.blocking),
+                    },
                 )
             ],
         )

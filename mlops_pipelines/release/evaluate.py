@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
+from mlops_pipelines.measure.fairness import Gap, gaps, gaps_table
 from mlops_pipelines.measure.intervals import (
     Interval,
     PairedDifference,
@@ -58,6 +59,7 @@ class Evaluation:
     """What the challenger achieved on `rows` holdout rows, beside the champion on the same rows.
 
     `champion_metrics` is None where there is no champion, or where the two cannot be compared.
+    `fairness` are the challenger's gaps between the groups of each segment.
     """
 
     metrics: dict[str, float]
@@ -68,6 +70,7 @@ class Evaluation:
     slices: tuple[SliceResult, ...]
     gates: tuple[GateResult, ...]
     rows: int
+    fairness: tuple[Gap, ...] = ()
 
     @property
     def meets_thresholds(self) -> bool:
@@ -90,10 +93,10 @@ class Evaluation:
         return tuple(r for r in self.gates if r.gate.within_champion is not None)
 
     def markdown(self) -> str:
-        """Gates and metrics as two tables, and the slices, where there are any, as a third."""
+        """Gates and metrics as two tables; with segments, slices and gaps as two more."""
         gates = [f"| {'passed' if g.passed else 'refused'} | {g.sentence} |" for g in self.gates]
         text = ["| gate | why |", "|---|---|", *gates, "", *self._metrics_table()]
-        return "\n".join([*text, *self._slices_table()])
+        return "\n".join([*text, *self._slices_table(), *gaps_table(self.fairness)])
 
     def _metrics_table(self) -> list[str]:
         beside = self.champion_metrics
@@ -142,7 +145,7 @@ def evaluate(
     outputs = _outputs(challenger, holdout, classes)
     beside, obstacle = _champion_outputs(champion, champion_version, holdout, classes)
     metrics = metrics_of(spec.task, truth, outputs, classes)
-    gated = [gate.metric for gate in spec.all_gates]
+    gated = [gate.metric for gate in spec.all_gates if gate.metric]
     named = [m for m in dict.fromkeys([spec.main_metric, *gated]) if m in metrics]
     intervals = {
         metric: bootstrap_interval(
@@ -157,6 +160,8 @@ def evaluate(
         for metric in named:
             if metric in champion_metrics:
                 differences[metric] = _paired(metric, truth, outputs, beside, classes)
+    segments = holdout[list(snapshot.segments)]
+    between = gaps(spec.gaps, truth, outputs, classes, segments, seed=SEED)
     return Evaluation(
         metrics=metrics,
         intervals=intervals,
@@ -165,10 +170,13 @@ def evaluate(
         differences=differences,
         slices=_slices(spec, snapshot, holdout, outputs, beside, classes),
         gates=tuple(
-            _judge(gate, metrics, differences, champion_version, obstacle, len(truth))
+            _judge_gap(gate, between)
+            if gate.fairness
+            else _judge(gate, metrics, differences, champion_version, obstacle, len(truth))
             for gate in spec.all_gates
         ),
         rows=len(truth),
+        fairness=between,
     )
 
 
@@ -288,6 +296,17 @@ def _judge(
         reason = obstacle or f"{name} is undefined for champion v{champion_version}"
         return GateResult(gate, False, f"{name} cannot be compared: {reason}")
     return _compare(gate, differences[name], champion_version)
+
+
+def _judge_gap(gate: Gate, between: Sequence[Gap]) -> GateResult:
+    """A gap that cannot be measured is not known to be within its bound, so it is refused."""
+    for gap in between:
+        if (gap.name, gap.segment) == (gate.fairness, gate.segment):
+            bound = gate.at_most or 0.0
+            return GateResult(gate, gap.within(bound), gap.judged(bound))
+    return GateResult(
+        gate, False, f"{gate.fairness}: the snapshot has no segment {gate.segment}; train again"
+    )
 
 
 def _compare(gate: Gate, found: PairedDifference, champion_version: int) -> GateResult:

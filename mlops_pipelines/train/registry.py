@@ -251,6 +251,12 @@ class Registry:
             kept = self._downloads / str(found.run_id) / path
             return download(base, rest, kept, self.tracking_uri, missing)
 
+    def keep_json(self, model: str, version: int, name: str, value: Any) -> None:
+        """Keep `value` as the file `name` of a version, over an older one; `fetch` finds it."""
+        with self._told(f"keeping {name} of {model} version {version}"):
+            run_id = str(self._client.get_model_version(model, str(version)).run_id)
+            self._client.log_dict(run_id, value, name)
+
     def _source(self, model_id: str, location: str) -> str:
         # A database is asked for models:/<id> through the process-wide tracking URI, which is not
         # ours; a server takes nothing else for a model whose files it does not keep in the run.

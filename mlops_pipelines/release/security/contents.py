@@ -1,4 +1,7 @@
-"""What could do harm in a bundle: code that its model file would run, altered files, secrets."""
+"""What could do harm in a bundle: code that its model file would run, altered files, secrets.
+
+Nothing of the bundle is executed.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,13 @@ import hashlib
 import json
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from mlops_pipelines.errors import ReleaseError
-from mlops_pipelines.release.lock import requirements
-
-Severity = Literal["low", "medium", "high", "critical"]
-SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low")
+from mlops_pipelines.release.security.report import Finding
+from mlops_pipelines.serve.verify import SIGNATURE
 
 PICKLED_NAMES = frozenset(
     (".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth", ".pyc")
@@ -41,78 +40,43 @@ TEXTS = frozenset(
     (".py", ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".txt", ".env", ".lock")
 )
 OWN_CODE = "code/mlops_pipelines/"
+STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
+"""Of operators that every ONNX runtime brings along."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing found; `evidence` names a file, line or type, never a secret's value."""
+def read_about(bundle: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the bundle in this folder says about itself, and the hashes of its files by name.
 
-    severity: Severity
-    kind: str
-    evidence: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class SecurityReport:
-    """All findings of one bundle, the gravest first."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def secure(self) -> bool:
-        """Whether nothing of high or critical severity was found."""
-        return not any(finding.severity in ("high", "critical") for finding in self.findings)
-
-    @property
-    def sentence(self) -> str:
-        """How many findings of which severity; the gravest by name."""
-        if not self.findings:
-            return "nothing found: model file, hashes, lock and secrets were looked at"
-        counts = Counter(finding.severity for finding in self.findings)
-        counted = ", ".join(f"{counts[s]} {s}" for s in SEVERITIES if counts[s])
-        first = self.findings[0]
-        return f"{counted}; first: {first.kind}, {first.evidence}"
-
-    def markdown(self) -> str:
-        """A table of the findings, or one sentence."""
-        if not self.findings:
-            return self.sentence
-        rows = [
-            f"| {f.severity} | {f.kind} | {_cell(f.evidence)} | {_cell(f.remedy)} |"
-            for f in self.findings
-        ]
-        return "\n".join(["| severity | what | where | what to do |", "|---|---|---|---|", *rows])
-
-
-def assess(bundle: Path, params: Mapping[str, str] | None = None) -> SecurityReport:
-    """Look at the bundle in this folder, and at the parameters its version was trained with.
-
-    Nothing of the bundle is executed. Raises ReleaseError where it is no bundle.
+    Raises ReleaseError where it is no bundle.
     """
     try:
         said = json.loads((bundle / "bundle.json").read_bytes())
-        manifest = json.loads((bundle / "manifest.json").read_bytes())
-        trusted, files = said["trusted_types"], manifest["files"]
-    except (OSError, ValueError, KeyError) as error:
+        files = json.loads((bundle / "manifest.json").read_bytes())["files"]
+        said["trusted_types"], files.items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(
             f"{bundle} is no bundle: bundle.json or manifest.json is missing or broken ({error}); "
             "build it again"
         ) from error
-    findings = [
-        *_altered(bundle, files),
-        *_pickles(bundle),
-        *_types(bundle, trusted),
-        *_lock(bundle / "requirements.lock"),
-        *_secrets(bundle),
-        *_secret_params(params or {}),
-    ]
-    return SecurityReport(tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity))))
+    return said, files
+
+
+def harmful_contents(bundle: Path, params: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings on the files of a bundle, and on the parameters its version was trained with.
+
+    Raises ReleaseError where the folder is no bundle.
+    """
+    said, files = read_about(bundle)
+    yield from _altered(bundle, files)
+    yield from _pickles(bundle)
+    yield from _models(bundle, said["trusted_types"])
+    yield from _secrets(bundle)
+    yield from _secret_params(params)
 
 
 def _altered(bundle: Path, files: Mapping[str, str]) -> Iterator[Finding]:
     remedy = "build the bundle again from its MLflow version, and find out who wrote to the store"
-    present = {name for name, _ in _files(bundle)} - {"manifest.json"}
+    present = {name for name, _ in _files(bundle)} - {"manifest.json", SIGNATURE}
     for name in sorted(present - set(files)):
         yield Finding("critical", "foreign file", f"{name} is not in manifest.json", remedy)
     for name, expected in sorted(files.items()):
@@ -150,21 +114,24 @@ def _is_pickle(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5 and head[2:3] in b"\x95c}](X\x8c"
 
 
-def _types(bundle: Path, trusted: list[str]) -> Iterator[Finding]:
+def _models(bundle: Path, trusted: list[str]) -> Iterator[Finding]:
+    """What loading the model files would bring in."""
+    skops, onnx = bundle / "model.skops", sorted(bundle.glob("*.onnx"))
+    if skops.is_file():
+        yield from _types(bundle, skops, trusted)
+    elif not onnx:
+        yield _unreadable("there is neither model.skops nor model.onnx")
+    for file in onnx:
+        yield from _onnx(file)
+
+
+def _types(bundle: Path, model_file: Path, trusted: list[str]) -> Iterator[Finding]:
     from skops.io import get_untrusted_types
 
-    model_file = bundle / "model.skops"
-    if not model_file.is_file():
-        return
     try:
         found = set(get_untrusted_types(file=model_file))
     except Exception as error:  # noqa: BLE001 (skops raises what a broken file makes it raise)
-        yield Finding(
-            "critical",
-            "unreadable model file",
-            f"{model_file.name}: {type(error).__name__}",
-            "train the version again; it must be a file that skops wrote",
-        )
+        yield _unreadable(f"{model_file.name}: {type(error).__name__}")
         return
     for name in sorted(found - set(trusted)):
         yield Finding(
@@ -183,6 +150,76 @@ def _types(bundle: Path, trusted: list[str]) -> Iterator[Finding]:
             )
 
 
+def _onnx(model_file: Path) -> Iterator[Finding]:
+    """Operators that need a library beside the runtime, and files that it would read."""
+    import onnx
+    from onnx.external_data_helper import uses_external_data
+
+    try:
+        model = onnx.load_model(str(model_file), load_external_data=False)
+    except Exception as error:  # noqa: BLE001 (protobuf raises what a broken file makes it raise)
+        yield _unreadable(f"{model_file.name}: {type(error).__name__}")
+        return
+    own = {function.domain for function in model.functions}
+    nodes = [*_nodes(model.graph), *(n for f in model.functions for n in _nodes(f))]
+    used = {node.domain for node in nodes}
+    for domain in sorted(used - STANDARD_DOMAINS - own):
+        yield Finding(
+            "high",
+            "custom operator",
+            f"operators of domain {domain} in {model_file.name}",
+            "they run a library's own code: use a pipeline of standard ONNX operators",
+        )
+    tensors = [*_initializers(model.graph), *(t for node in nodes for t in _tensors(node))]
+    outside = sum(uses_external_data(tensor) for tensor in tensors)
+    if outside:
+        yield Finding(
+            "high",
+            "external data",
+            f"{outside} tensors of {model_file.name} lie in other files",
+            "a path in a model file can name any file: save the model with its tensors inside",
+        )
+
+
+def _graphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for inner in _graphs(node):
+            yield from _nodes(inner)
+
+
+def _initializers(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in _nodes(graph):
+        for inner in _graphs(node):
+            yield from inner.initializer
+
+
+def _tensors(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+
+
+def _unreadable(evidence: str) -> Finding:
+    return Finding(
+        "critical",
+        "unreadable model file",
+        evidence,
+        "train the version again; its model file must be one that skops or ONNX wrote",
+    )
+
+
 def _lies_in(bundle: Path, name: str) -> bool:
     """Whether the module of `assets.<folder>.<module>.<type>` is in the bundle."""
     top, *path = name.split(".")
@@ -190,19 +227,6 @@ def _lies_in(bundle: Path, name: str) -> bool:
         top == "assets"
         and (bundle / "code" / "assets").joinpath(*path[:-1]).with_suffix(".py").is_file()
     )
-
-
-def _lock(lock: Path) -> Iterator[Finding]:
-    remedy = "lock the project: uv pip compile --generate-hashes --no-emit-index-url"
-    text = lock.read_text("utf-8") if lock.is_file() else ""
-    pinned = list(requirements(text))
-    if not pinned:
-        yield Finding("low", "no lock", f"{lock.name} pins nothing", remedy)
-    loose = [name for name, lines in pinned if "==" not in lines.splitlines()[0]]
-    unhashed = [name for name, lines in pinned if "--hash=" not in lines and name not in loose]
-    for kind, names in (("unpinned package", loose), ("package without hash", unhashed)):
-        if names:
-            yield Finding("low", kind, _few(names), remedy)
 
 
 def _secrets(bundle: Path) -> Iterator[Finding]:
@@ -236,12 +260,3 @@ def _files(bundle: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(bundle.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(bundle).as_posix(), path
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
