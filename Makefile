@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test ui check format lint types contracts lock
+.PHONY: run test ui check format lint types contracts lock bench-serving
 
 run: $(READY)
 	$(BIN)/mlops demo
@@ -16,6 +16,10 @@ ui: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# Beside its peers, each in an environment of its own; some 25 minutes on an idle machine.
+bench-serving: $(READY)
+	$(BIN)/python -m benchmarks.serving $(ARGS)
 
 check: $(READY) lint types contracts test
 

@@ -1,0 +1,1 @@
+"""How fast, how small and how safe the server in a bundle is, beside its peers."""
