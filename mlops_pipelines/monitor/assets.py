@@ -9,7 +9,7 @@ from mlops_pipelines import record
 from mlops_pipelines.keys import asset_key, days_of, shared
 from mlops_pipelines.logs import step
 from mlops_pipelines.project import Declared
-from mlops_pipelines.release.assets import open_target
+from mlops_pipelines.release.assets.track import open_target
 from mlops_pipelines.resources import (
     MlflowResource,
     ProjectResource,

@@ -19,7 +19,7 @@ from mlops_pipelines.react.alerts import Alerts
 from mlops_pipelines.react.evaluations import Cursor, Evaluation, evaluation_of, new_evaluations
 from mlops_pipelines.react.materializations import Materialized, new_materializations
 from mlops_pipelines.react.rollback import Decision, Evidence, decide
-from mlops_pipelines.release.assets import open_target
+from mlops_pipelines.release.assets.track import open_target
 from mlops_pipelines.resources import (
     AlertsResource,
     MlflowResource,

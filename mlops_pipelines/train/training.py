@@ -44,6 +44,7 @@ def train_version(
 
     The MLflow run is finished whatever happens. Raises DataError, TrackingError, StoreError.
     """
+    from mlops_pipelines.train.facts import seal
     from mlops_pipelines.train.fit import fit
     from mlops_pipelines.train.quality import learn_suite
     from mlops_pipelines.train.snapshot import load_snapshot, read_rows
@@ -80,6 +81,7 @@ def train_version(
             provenance,
             spec.description,
         )
+    seal(registry, store, spec.name, version)
     return Trained(version, run.run_id, snapshot.rows, fitted)
 
 

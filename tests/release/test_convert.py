@@ -323,7 +323,7 @@ def test_a_model_without_probabilities_is_converted_or_kept() -> None:
 def test_only_a_model_that_answers_otherwise_is_warned_of(
     runtime: Runtime, passed: bool, measured: tuple[Any, ...]
 ) -> None:
-    from mlops_pipelines.release.assets import _onnx_agrees
+    from mlops_pipelines.release.assets.evaluation import _onnx_agrees
 
     check = _onnx_agrees(runtime, 1e-5)
     assert (check.passed, check.severity.value) == (passed, "WARN")
