@@ -122,4 +122,8 @@ def _split(model: Any, name: str, columns: list[Any]) -> None:
 
 
 def _bytes(model: Any) -> bytes:
+    # skl2onnx goes through a set, whose order differs from process to process.
+    imports = sorted(model.opset_import, key=lambda each: str(each.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     return bytes(model.SerializeToString(deterministic=True))
