@@ -225,6 +225,11 @@ class Release(Part):
         "where it answers as scikit-learn does on the whole holdout",
     )
     limits: RequestLimits = Field(default_factory=RequestLimits)
+    sync: bool = Field(
+        True,
+        description="an answer waits until its row is on the disk; false: until the operating "
+        "system has it, which outlives the process but not a power cut",
+    )
 
 
 Severity = Literal["critical", "high", "medium", "low"]

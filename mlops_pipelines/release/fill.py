@@ -46,6 +46,7 @@ def fill(
         "positive": snapshot["positive"],
         "trusted_types": _trusted(found),
         "limits": spec.release.limits.model_dump(),
+        "sync": spec.release.sync,
         "runtime": asdict(NEVER_CONVERTED),
         "run_id": found.run_id,
         "snapshot": snapshot["digest"],

@@ -54,7 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--attached", action="store_true", help="end when standard input closes, with its owner"
     )
-    parser.add_argument("--fsync", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--fsync", action=argparse.BooleanOptionalAction, help="default: as the bundle says"
+    )
     for field in dataclasses.fields(Limits):
         name = f"--max-{field.name}".replace("_", "-")
         text = f"default: as the bundle says, else {field.default}"
@@ -107,9 +109,8 @@ def _serve(arguments: argparse.Namespace, predictor: Predictor, verified: str) -
     logging.getLogger("mlops_pipelines.serve").info(
         "verified", extra={"fields": {"bundle": verified, "runtime": predictor.runtime}}
     )
-    logs = Logs.open(
-        arguments.log_dir, meta, f"{socket.gethostname()}-{os.getpid()}", arguments.fsync
-    )
+    sync = meta.sync if arguments.fsync is None else arguments.fsync
+    logs = Logs.open(arguments.log_dir, meta, f"{socket.gethostname()}-{os.getpid()}", sync)
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
     asked = {name: value for name, value in given.items() if value is not None}
     limits = Limits(**{**meta.limits, **asked})

@@ -75,7 +75,8 @@ class Bundle:
     """A bundle's `bundle.json`, with the folder it lies in and its digest.
 
     `classes` are the labels in the order of the probabilities; None for a regression. `limits` are
-    the fields of `signature.Limits` that the declaration sets.
+    the fields of `signature.Limits` that the declaration sets; with `sync` an answer waits until its
+    row is on the disk.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class Bundle:
     digest: str
     runtime: Runtime = NEVER_CONVERTED
     limits: Mapping[str, float] = field(default_factory=dict)
+    sync: bool = True
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -134,6 +136,7 @@ def described(path: Path, said: dict[str, Any], digest: str) -> Bundle:
             digest=digest,
             runtime=Runtime(**said["runtime"]) if said["schema"] > 1 else NEVER_CONVERTED,
             limits=said.get("limits", {}),
+            sync=said.get("sync", True),
         )
     except (KeyError, TypeError) as exc:
         raise BundleError(f"{path}/bundle.json lacks {exc}") from exc

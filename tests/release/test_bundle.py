@@ -41,6 +41,7 @@ def test_the_layout_of_a_bundle(world: World) -> None:
         "positive": 1,
         "trusted_types": ["assets.cancer.pipeline.Guarded"],
         "limits": world.spec.release.limits.model_dump(),
+        "sync": True,
         "runtime": {
             "name": "scikit-learn",
             "reason": "it holds types of its own (Guarded), which ONNX does not know",

@@ -137,3 +137,41 @@ def test_a_bundle_that_cannot_be_loaded_is_one_line(shared: World) -> None:
     shared.registry.tag(MODEL, 3, {"mlops.bundle_digest": ""})
     with pytest.raises(ReleaseError, match="cancer version 3 has no bundle; materialize"):
         predictor(shared, 3)
+
+
+def test_a_gap_between_groups_is_a_gate(shared: World) -> None:
+    from dataclasses import replace
+
+    rows = shared.rows.holdout
+    # Malignant ones are told with more errors where the cells are small, so the groups differ.
+    site = np.where(rows["mean radius"] > 13, "large", "small")
+    snapshot = replace(shared.snapshot, segments=("site",))
+    data = {**cancer_spec().data.model_dump(exclude_none=True), "segments": ["site"]}
+    data["source"] = {"python": "sklearn.datasets:load_breast_cancer"}
+    gate = {"fairness": "demographic_parity_difference", "segment": "site"}
+    for bound, passed in ((0.1, False), (0.95, True)):
+        spec = cancer_spec(data=data, gates=[{**gate, "at_most": bound}])
+        found = evaluate(spec, snapshot, rows.assign(site=site), predictor(shared, 2), None, None)
+        [result] = found.thresholds
+        assert (result.passed, found.meets_thresholds) == (passed, passed)
+        assert result.sentence.startswith("demographic_parity_difference between groups of site 0.")
+        assert result.sentence.endswith("widest between large and small)")
+        assert [gap.name for gap in found.fairness] == list(spec.gaps)
+        assert "| site: demographic_parity_difference | 0." in found.markdown()
+
+
+def test_a_gap_that_cannot_be_measured_is_refused(shared: World) -> None:
+    from dataclasses import replace
+
+    rows = shared.rows.holdout.assign(site="one")
+    data = {"source": {"csv": "x.csv"}, "target": "target", "segments": ["site"]}
+    gate = {"fairness": "accuracy_difference", "segment": "site", "at_most": 1}
+    spec = cancer_spec(data=data, gates=[gate])
+    for segments, why in (
+        (("site",), "between groups of site cannot be measured: two groups are needed"),
+        ((), "the snapshot has no segment site; train again"),
+    ):
+        snapshot = replace(shared.snapshot, segments=segments)
+        found = evaluate(spec, snapshot, rows, predictor(shared, 2), None, None)
+        [result] = found.thresholds
+        assert not result.passed and why in result.sentence
