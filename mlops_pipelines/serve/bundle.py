@@ -75,8 +75,8 @@ class Bundle:
     """A bundle's `bundle.json`, with the folder it lies in and its digest.
 
     `classes` are the labels in the order of the probabilities; None for a regression. `limits` are
-    the fields of `signature.Limits` that the declaration sets; with `sync` an answer waits until its
-    row is on the disk.
+    the fields of `signature.Limits` that the declaration sets; with `sync` an answer waits until
+    its row is on the disk.
     """
 
     path: Path
