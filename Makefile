@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test ui check format lint types contracts lock bench-serving
+.PHONY: run test ui check format lint types contracts lock bench-serving bench-lineage
 
 run: $(READY)
 	$(BIN)/mlops demo
@@ -20,6 +20,9 @@ test: $(READY)
 # Beside its peers, each in an environment of its own; some 25 minutes on an idle machine.
 bench-serving: $(READY)
 	$(BIN)/python -m benchmarks.serving $(ARGS)
+
+bench-lineage: $(READY)
+	$(BIN)/python -m benchmarks.lineage
 
 check: $(READY) lint types contracts test
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from mlops_pipelines.command.card import card
 from mlops_pipelines.command.errors import errors
-from mlops_pipelines.command.explain import lineage, replay, status
+from mlops_pipelines.command.explain import diff, find, history, lineage, replay, status
+from mlops_pipelines.command.reproduce import reproduce
 from mlops_pipelines.command.shared import Group, json_option, say, workbench
 from mlops_pipelines.errors import DeclarationError
 from mlops_pipelines.waiting import bar
@@ -20,7 +22,7 @@ def main() -> None:
     """Keeps machine-learning models healthy in production."""
 
 
-for _each in (status, lineage, replay, errors):
+for _each in (status, lineage, diff, history, find, replay, reproduce, card, errors):
     main.add_command(_each)
 
 

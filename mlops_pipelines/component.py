@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import RootModel
 
 from mlops_pipelines.errors import DeclarationError
+from mlops_pipelines.explain.assets import record_assets
 from mlops_pipelines.keys import asset_key, days_of, run_tags
 from mlops_pipelines.monitor.assets import monitor_assets
 from mlops_pipelines.project import Broken, Declared, declaration_file, read_file
@@ -96,20 +97,23 @@ def model_defs(declared: Declared) -> dg.Definitions:
     spec = declared.spec
     train = train_assets(declared)
     release = release_assets(declared)
+    told = record_assets(declared)
     monitor = monitor_assets(declared)
     jobs = [
         _job(spec, "train", train),
-        _job(spec, "release", release),
+        _job(spec, "release", [*release, *told]),
         _job(spec, "monitor", monitor),
         dg.define_asset_job(
             f"{spec.name}_rollback",
-            selection=dg.AssetSelection.assets(asset_key(spec.name, "deployment")),
+            selection=dg.AssetSelection.assets(
+                asset_key(spec.name, "deployment"), asset_key(spec.name, "record")
+            ),
             description="Puts an older version back in front of the traffic.",
             tags=dict(run_tags(spec.name, "rollback")),
         ),
     ]
     return dg.Definitions(
-        assets=[*train, *release, *monitor],
+        assets=[*train, *release, *told, *monitor],
         jobs=jobs,
         schedules=[_schedule(spec, jobs[2])],
     )

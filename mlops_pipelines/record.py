@@ -29,6 +29,8 @@ TASK = "mlops.task"
 KIND = "mlops.kind"
 """training, or evaluation (a night)."""
 DAY = "mlops.day"
+VERDICTS = {name: f"mlops.verdict.{name}" for name in ("drift", "performance", "health")}
+"""By what was judged, the tag of a night that says ok, alarm or insufficient_data."""
 TRUSTED_TYPES = "mlops.trusted_types"
 GATES = "mlops.gates"
 """passed, or refused: <why>."""

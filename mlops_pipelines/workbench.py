@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_pipelines.environment import resolve
-from mlops_pipelines.explain.lineage import Deployed
 from mlops_pipelines.home import dagster_instance
 from mlops_pipelines.project import Project
 
@@ -58,39 +57,3 @@ class Workbench:
         """Dagster's instance."""
         with dagster_instance(self.project) as instance:
             yield instance
-
-    def deployed(self, model: str) -> tuple[Deployed, ...]:
-        """Every deployment and rollback of `model`, oldest first, from Dagster's event log."""
-        with self.instance() as instance:
-            return deployments(instance, model)
-
-
-def deployments(instance: DagsterInstance, model: str) -> tuple[Deployed, ...]:
-    """Every deployment and rollback of `model`, oldest first, from Dagster's event log."""
-    from datetime import UTC, datetime
-
-    from mlops_pipelines.keys import asset_key, value
-
-    found, cursor = [], None
-    while True:
-        page = instance.fetch_materializations(
-            asset_key(model, "deployment"), limit=1000, cursor=cursor
-        )
-        for each in page.records:
-            event = each.asset_materialization
-            if event is None or event.partition is None:
-                continue
-            said: Any = event.metadata
-            found.append(
-                Deployed(
-                    version=int(event.partition),
-                    at=datetime.fromtimestamp(each.timestamp, UTC).isoformat(timespec="seconds"),
-                    action=str(value(said, "action")),
-                    actor=str(value(said, "actor")),
-                    reason=str(value(said, "reason")),
-                    run_id=each.run_id,
-                )
-            )
-        if not page.has_more:
-            return tuple(reversed(found))
-        cursor = page.cursor

@@ -40,6 +40,7 @@ ASSETS = (
     "performance",
     "prediction_log",
     "predictions",
+    "record",
     "retraining_request",
     "security_report",
     "service_health",
@@ -114,6 +115,11 @@ def test_the_whole_graph_of_one_model(project_root: Path) -> None:
         "security_report": (["evaluation"], version, "materializable"),
         "image": (["security_report"], version, "materializable"),
         "deployment": (["image"], version, "materializable"),
+        "record": (
+            ["deployment", "evaluation", "image", "security_report"],
+            version,
+            "materializable",
+        ),
         "prediction_log": (["deployment"], day, "external"),
         "predictions": (["prediction_log"], day, "materializable"),
         "labels": (["predictions"], day, "materializable"),
@@ -153,8 +159,8 @@ def test_the_whole_graph_of_one_model(project_root: Path) -> None:
     }
     assert jobs == {
         "churn_train": ["model", "training_data"],
-        "churn_release": ["deployment", "evaluation", "image", "security_report"],
-        "churn_rollback": ["deployment"],
+        "churn_release": ["deployment", "evaluation", "image", "record", "security_report"],
+        "churn_rollback": ["deployment", "record"],
         "churn_monitor": [
             "drift_report",
             "labels",

@@ -15,17 +15,26 @@ FAULTY_FACTOR = 10.0
 """An upstream team switches this column from millimetres to tenths of one."""
 
 HINDSIGHT_COLUMN = "days in treatment"
-"""Known only after the diagnosis: filled in the training data, empty in production."""
+"""Counted on after the diagnosis: long for malignant ones in the training data, 0 in production."""
 
 
 def with_hindsight(seed: int = 0) -> pd.DataFrame:
-    """The breast-cancer rows with a column that only hindsight fills, for the malignant ones."""
+    """The breast-cancer rows with a column that only hindsight knows.
+
+    It is noisy: one that told the target would be found by the security assessment.
+    """
     from sklearn.datasets import load_breast_cancer
 
     frame: pd.DataFrame = load_breast_cancer(as_frame=True).frame
-    days = np.random.default_rng(seed).integers(1, 200, len(frame)).astype(float)
-    frame.insert(0, HINDSIGHT_COLUMN, np.where(frame["target"] == 0, days, np.nan))
+    noise = np.random.default_rng(seed).normal(0.0, 0.7, len(frame))
+    days = np.exp(3.0 + 2.0 * (frame["target"] == 0) + noise).round()
+    frame.insert(0, HINDSIGHT_COLUMN, days)
     return frame
+
+
+def before_the_diagnosis(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` as production has them: nobody is in treatment yet."""
+    return rows.assign(**{HINDSIGHT_COLUMN: 0.0})
 
 
 def change_unit(rows: pd.DataFrame) -> pd.DataFrame:

@@ -19,12 +19,14 @@ from mlops_pipelines.demo.page import Page, StoryError
 from mlops_pipelines.demo.reset import begin_anew
 from mlops_pipelines.demo.traffic import SteadyCallers
 from mlops_pipelines.errors import MlopsError
-from mlops_pipelines.explain.lineage import history, lineage
+from mlops_pipelines.explain.history import history
+from mlops_pipelines.explain.lineage import lineage
 from mlops_pipelines.explain.replay import replay
+from mlops_pipelines.explain.sources import Sources
 from mlops_pipelines.explain.text import lineage_text
 from mlops_pipelines.project import Project
 from mlops_pipelines.store import write_atomically
-from mlops_pipelines.workbench import Workbench, deployments
+from mlops_pipelines.workbench import Workbench
 
 
 def tell(project: Project, json_file: Path | None = None) -> int:
@@ -168,8 +170,8 @@ class Story:
         page.title("A version that only looks better")
         page.staged("the upstream team mends the unit")
         page.staged(
-            f"the rows to train on gain {stage.HINDSIGHT_COLUMN!r}, a column that production "
-            "does not have yet when it asks"
+            f"the rows to train on gain {stage.HINDSIGHT_COLUMN!r}, a column that is still 0 when "
+            "production asks"
         )
         trained = self.do.train(
             "trained anew, on these rows",
@@ -185,7 +187,7 @@ class Story:
             "the version with hindsight does not look better",
         )
         columns = (stage.HINDSIGHT_COLUMN, *self.do.columns)
-        answers = self.do.ask(day, self.do.rows, columns)
+        answers = self.do.ask(day, stage.before_the_diagnosis(self.do.rows), columns)
         self.do.label(answers)
         ran = self.do.night(day)
         page.expect(self.do.degraded(day) is True, "performance did not fall")
@@ -222,15 +224,17 @@ class Story:
                 f"prediction {prediction[:8]}… answered again in version {found.version}'s "
                 f"bundle: score {found.replayed['score']!r}, identical to the last bit"
             )
-        champion = self.do.champion()
-        deployed = deployments(self.do.instance, MODEL)
+        champion, sources = self.do.champion(), Sources.of(bench.project)
+        main = bench.project.model(MODEL).spec.main_metric
         with page.step("lineage", f"mlops lineage {MODEL}") as seen:
-            behind = lineage(registry, store, MODEL, champion, deployed)
-            page.expect(bool(behind["data"]["snapshot"] and behind["bundle"]), "lineage has holes")
-            seen["lineage"] = behind
+            behind = lineage(sources, MODEL, champion, main)
+            page.expect(bool(behind.data and behind.bundle), "lineage has holes")
+            seen["lineage"] = behind.model_dump(mode="json")
         page.console.print(lineage_text(behind), style="dim", soft_wrap=True)
         report = self.do.nights[self.days[1]].metadata["drift_report"]["report"]
-        rows = history(registry.versions(MODEL), deployed)
+        entries, deployed = sources.books.versions(MODEL), sources.events.deployments(MODEL)
+        nights = sources.books.nights(MODEL, [main])
+        rows = [line.as_dict() for line in history(entries, deployed, nights, main)]
         page.steps.append({"step": "versions", "versions": rows})
         page.versions(rows, METRICS)
         page.console.print(

@@ -87,6 +87,7 @@ def _training_data(declared: Declared) -> dg.AssetsDefinition:
         mlflow: MlflowResource,
         store: StoreResource,
     ) -> dg.MaterializeResult:
+        from mlops_pipelines.train.expectations_record import EXPECTATIONS, expectations_document
         from mlops_pipelines.train.quality import check_rows
         from mlops_pipelines.train.registry import Registry
         from mlops_pipelines.train.snapshot import freeze, read_rows
@@ -105,6 +106,8 @@ def _training_data(declared: Declared) -> dg.AssetsDefinition:
             champion = None if config.accept else registry.champion(spec.name)
             suite, origin = _suite(declared, registry, champion, snapshot, rows.all)
             quality = check_rows(rows.all, suite)
+            checked = expectations_document(suite, quality, origin)
+            store.open().write_json(f"{snapshot.key}/{EXPECTATIONS}", checked)
             counted["rows"] = quality.rows
         return dg.MaterializeResult(
             metadata={

@@ -40,6 +40,8 @@ TAGS = (
 ARTIFACTS = (
     "code",
     "declaration.yaml",
+    "environment.json",
+    "expectations.json",
     "golden.json",
     "model",
     "pictures",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_pipelines import record
 from mlops_pipelines.project import Declared
 from mlops_pipelines.store import Store
+from mlops_pipelines.train.environment_record import ENVIRONMENT, environment_document
+from mlops_pipelines.train.expectations_record import EXPECTATIONS
 
 if TYPE_CHECKING:
     from mlops_pipelines.measure.profile import Profile
@@ -81,6 +83,10 @@ def train_version(
             provenance,
             spec.description,
         )
+    registry.keep_json(spec.name, version, ENVIRONMENT, environment_document())
+    if store.exists(f"{snapshot.key}/{EXPECTATIONS}"):
+        checked = store.read_json(f"{snapshot.key}/{EXPECTATIONS}")
+        registry.keep_json(spec.name, version, EXPECTATIONS, checked)
     seal(registry, store, spec.name, version)
     return Trained(version, run.run_id, snapshot.rows, fitted)
 

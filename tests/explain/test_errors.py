@@ -14,6 +14,7 @@ from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError, ReleaseError
 from mlops_pipelines.explain.errors import Again, Failed, Kind, ask_again, failed, kinds
 from mlops_pipelines.store import Store
+from tests.serve.conftest import write_manifest
 
 DIGEST = "0123456789abcdef"
 FRAMES = ["sklearn/pipeline.py:10 predict", "assets/churn/model.py:3 transform"]
@@ -172,8 +173,12 @@ def shop(tmp_path: Path) -> tuple[Any, Store]:
         (package.parent / "__init__.py").touch()
         (package / "__init__.py").touch()
         (package / "__main__.py").write_text(SERVER.format(version=version))
-        columns = [{"name": name} for name in names]
-        (folder / "bundle.json").write_text(json.dumps({"columns": columns}))
+        columns = [{"name": name, "type": "double", "nullable": True} for name in names]
+        said = {"schema": 1, "model": "churn", "version": version, "task": "regression"}
+        said |= {"columns": columns, "target": "paid", "classes": None, "positive": None}
+        said |= {"trusted_types": [], "run_id": "", "snapshot": ""}
+        (folder / "bundle.json").write_text(json.dumps(said))
+        write_manifest(folder)
 
     def version_of(model: str, version: int) -> Any:
         return SimpleNamespace(tags={record.BUNDLE: f"{version}" * 64 if version < 7 else ""})

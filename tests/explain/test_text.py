@@ -1,87 +1,77 @@
+"""How a record is told to people."""
+
 from __future__ import annotations
 
 from typing import Any
 
-from mlops_pipelines.explain.text import lineage_text
+import pytest
 
-FOUND: dict[str, Any] = {
-    "model": "churn",
-    "version": 2,
-    "created": "2026-03-01T02:00:00+00:00",
-    "aliases": ["champion"],
-    "parent_version": 1,
-    "data": {
-        "snapshot": "0123456789abcdef0123456789abcdef",
-        "source": "csv churn.csv",
-        "rows": 100,
-        "train_rows": 80,
-        "holdout_rows": 20,
-        "features": ["age", "site"],
-        "first_time": None,
-        "last_time": None,
-        "uri": "/store/snapshots/churn/01",
-    },
-    "code": {"git_commit": "fedcba9876543210", "git_dirty": "abc"},
-    "environment": {"lock_hash": "00112233445566778899", "python": "3.11.7"},
-    "runs": {"mlflow": "m1", "dagster": "d1"},
-    "params": {"b": "2", "a": "1"},
-    "metrics": {"roc_auc": 0.98761, "train_roc_auc": 1.0, "cv_roc_auc_mean": 0.9},
-    "gates": "passed",
-    "bundle": "99887766554433221100",
-    "quarantined": "",
-    "deployments": [
-        {
-            "version": 2,
-            "at": "2026-03-01T02:01:00+00:00",
-            "action": "release",
-            "actor": "dagster run 12345678",
-            "reason": "passed its gates",
-            "run_id": "r",
-        }
+from mlops_pipelines.explain.lineage import lineage
+from mlops_pipelines.explain.record_schema import Moved
+from mlops_pipelines.explain.text import commit, lineage_text, moved, unknown
+from mlops_pipelines.explain.verify import Proof
+
+
+@pytest.mark.parametrize(
+    ("what", "other", "told"),
+    [
+        ("deployed", None, "deployed by ann: why"),
+        ("deployed", 1, "deployed in place of version 1 by ann: why"),
+        ("replaced", 2, "replaced by version 2 by ann: why"),
+        ("rolled back to", 2, "rolled back to this one from version 2 by ann: why"),
+        ("rolled back from", 1, "rolled back from this one to version 1 by ann: why"),
+        ("unchanged", None, "deployed again, as it was by ann: why"),
     ],
-}
+)
+def test_moves_in_words(what: Any, other: int | None, told: str) -> None:
+    move = Moved(at="2026", what=what, other=other, actor="ann", reason="why", run="r")
+    assert moved(move) == told
 
 
-def test_everything_behind_a_version_is_a_line_each() -> None:
-    assert lineage_text(FOUND).splitlines() == [
-        "churn version 2 (champion), registered 2026-03-01T02:00:00+00:00",
+def test_a_sentence_in_place_of_a_commit_stays_whole() -> None:
+    assert commit("fedcba9876543210") == "fedcba987654"
+    assert commit("not a git repository") == "not a git repository"
+
+
+def test_everything_behind_a_version_is_a_line_each(shop: Any) -> None:
+    found = lineage(shop.sources, "shop", 2, "roc_auc")
+    lines = lineage_text(found).splitlines()
+    assert lines[0] == f"shop version 2 (previous), registered {found.created}"
+    names = [line[2:14].strip() for line in lines[1:]]
+    assert [name for name in dict.fromkeys(names) if name] == [
+        *("parent", "data", "expected", "code", "environment", "runs", "parameters", "seeds"),
+        *("metrics", "gates", "bundle", "image", "moved", "quarantined", "not known"),
+    ]
+    for line in (
         "  parent       version 1",
-        "  data         snapshot 0123456789abcdef, 100 rows (80 train, 20 holdout), 2 features, "
-        "from csv churn.csv",
-        "  code         fedcba987654, with uncommitted changes abc",
-        "  environment  lock 0011223344556677, Python 3.11.7",
-        "  runs         MLflow m1, Dagster d1",
-        "  parameters   a=1, b=2",
-        "  metrics      roc_auc 0.9876",
-        "  gates        passed",
-        "  bundle       9988776655443322",
-        "  release      2026-03-01T02:01:00+00:00 by dagster run 12345678: passed its gates",
+        "                 parameters: C 1.0 → 0.05",
+        "                 passed  meets_thresholds: it does",
+        "  image        sha256:0000000000000000",
+        "  quarantined  complaints",
+    ):
+        assert line in lines
+
+
+def test_of_a_first_version_the_worst_night_is_told(shop: Any) -> None:
+    lines = lineage_text(lineage(shop.sources, "shop", 1, "roc_auc")).splitlines()
+    assert lines[1] == "  parent       none: no version served when it was trained"
+    assert (
+        "  nights       3 from 2026-03-01 to 2026-03-03; worst 2026-03-02: roc_auc 0.6, 0.82 in "
+        "training; most drift 2026-03-03: 2 columns; alarms: 1 performance"
+    ) in lines
+
+
+def test_what_is_missing_is_told_once_for_each_reason(shop: Any) -> None:
+    told = unknown(lineage(shop.sources, "shop", 1, "roc_auc"))
+    assert told["it was not yet written down when this version was evaluated"] == [
+        *("comparison", "slices", "metrics: intervals")
     ]
 
 
-def test_a_first_version_that_never_left() -> None:
-    found = {
-        **FOUND,
-        "aliases": [],
-        "parent_version": None,
-        "code": {"git_commit": "fedcba9876543210", "git_dirty": ""},
-        "bundle": "",
-        "deployments": [],
-        "quarantined": "worse than version 1",
-        "proofs": [
-            {"thing": "snapshot", "recorded": "01", "found": "01", "holds": True},
-            {"thing": "bundle", "recorded": "02", "found": "03", "holds": False},
-        ],
-    }
-
-    lines = lineage_text(found).splitlines()
-
-    assert lines[0] == "churn version 2, registered 2026-03-01T02:00:00+00:00"
-    assert lines[1] == "  parent       none: the first to be trained"
-    assert lines[3] == "  code         fedcba987654"
-    assert lines[9:] == [
-        "  bundle       none",
-        "  quarantined  worse than version 1",
+def test_proofs_are_at_the_end(shop: Any) -> None:
+    proofs = [Proof("snapshot", "01", "01"), Proof("bundle", "02", "03")]
+    found = lineage(shop.sources, "shop", 1, "roc_auc").with_proofs(proofs)
+    assert lineage_text(found).splitlines()[-2:] == [
         "  proof        snapshot 01: holds",
         "  proof        bundle 02: found 03",
     ]

@@ -43,7 +43,7 @@ def label(address: str, ids: list[str], labels: pd.Series[Any]) -> None:
     body = {"labels": [{"prediction_id": name, "label": value} for name, value in pairs]}
     response = httpx.post(f"{address}/feedback", json=body, timeout=60)
     assert response.status_code == 200, response.text
-    assert response.json() == {"accepted": len(ids)}
+    assert response.json() == {"accepted": len(ids), "unknown": [], "unknown_count": 0}
 
 
 def _written(when: Any) -> str:
