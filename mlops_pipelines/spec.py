@@ -10,21 +10,21 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from mlops_pipelines.cron import is_cron
 from mlops_pipelines.data_spec import Data, Source
+from mlops_pipelines.gate_spec import FAIRNESS, Gate, gap_exists
 from mlops_pipelines.parts import ImportPath, Owner, Part, matching
+from mlops_pipelines.release_spec import Release, Security
 from mlops_pipelines.tasks import (
     ERROR_DROP,
     GATE_METRIC,
     IN_TARGET_UNIT,
     MAIN_METRIC,
     SCORE_DROP,
-    TASK_METRICS,
     Task,
 )
-from mlops_pipelines.wording import FieldError
 
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 _SUITE = r"auto|[\w./-]+\.ya?ml"
@@ -76,208 +76,6 @@ class Quality(Part):
         "auto",
         description="auto (learned from the snapshot), or a YAML file beside this declaration",
         json_schema_extra={"pattern": f"^({_SUITE})$"},
-    )
-
-
-FAIRNESS: dict[str, tuple[str, ...]] = {
-    "binary_classification": (
-        "demographic_parity_difference",
-        "equal_opportunity_difference",
-        "false_positive_rate_difference",
-        "equalized_odds_difference",
-        "accuracy_difference",
-    ),
-    "multiclass_classification": ("accuracy_difference",),
-    "regression": ("mean_error_difference", "mae_difference"),
-}
-"""The gaps between groups that are measured in each task, beside that of the watched metric."""
-
-
-class Gate(Part):
-    """A condition of a release: a bound on a metric, its distance to the champion's, or a gap.
-
-    A gap is how far a metric differs between the groups of a segment.
-    """
-
-    metric: str = Field("", description="the metric that is bound")
-    fairness: str = Field(
-        "",
-        description="instead of a metric: the gap between groups that is bound, such as "
-        "equalized_odds_difference",
-    )
-    segment: str = Field("", description="of fairness: the column of data.segments with the groups")
-    at_least: float | None = Field(None, description="the metric on the holdout, or more")
-    at_most: float | None = Field(None, description="the metric, or the gap, on the holdout")
-    within_champion: float | None = Field(
-        None,
-        ge=0,
-        description="how much worse than the champion, on the same rows, is allowed; "
-        "of mae and rmse a share of the champion's",
-    )
-
-    @model_validator(mode="after")
-    def _of_one_thing(self) -> Gate:
-        if bool(self.metric) == bool(self.fairness):
-            found = "both" if self.metric else "none"
-            raise ValueError(f"exactly one of metric, fairness is needed, not {found}")
-        if self.metric and self.segment:
-            raise FieldError("belongs to fairness, not to a metric", "segment")
-        return self
-
-    @model_validator(mode="after")
-    def _of_a_gap(self) -> Gate:
-        if not self.fairness:
-            return self
-        for kind in ("at_least", "within_champion"):
-            if getattr(self, kind) is not None:
-                raise FieldError("is no bound on a gap between groups; at_most is", kind)
-        for kind in ("segment", "at_most"):
-            if not getattr(self, kind) and getattr(self, kind) != 0:
-                raise FieldError("is required of fairness, and missing", kind)
-        if self.at_most is not None and self.at_most < 0:
-            raise FieldError(f"must be at least 0, not {self.at_most:g}", "at_most")
-        return self
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Gate:
-        kinds = ("at_least", "at_most", "within_champion")
-        given = [kind for kind in kinds if getattr(self, kind) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) or "none"
-            raise ValueError(
-                f"exactly one of at_least, at_most, within_champion is needed, not {found}"
-            )
-        return self
-
-
-def _gap_exists(gate: Gate, info: ValidationInfo) -> Gate:
-    """Checked here and not in ModelSpec, so that the mistake has the place of its gate."""
-    task, data = info.data.get("task"), info.data.get("data")
-    if not gate.fairness:
-        return gate
-    known = _gaps(task) if task else ()
-    if known and gate.fairness not in known:
-        raise FieldError(
-            f"must be one of {', '.join(known)} for {task}, not {gate.fairness!r}", "fairness"
-        )
-    if data is not None and gate.segment not in data.segments:
-        there = ", ".join(data.segments) or "none"
-        raise FieldError(
-            f"must be one of data.segments (there are: {there}), not {gate.segment!r}", "segment"
-        )
-    return gate
-
-
-def _gaps(task: str) -> tuple[str, ...]:
-    of_metrics = tuple(f"{name}_difference" for name in TASK_METRICS[task])
-    return tuple(dict.fromkeys((*FAIRNESS[task], *of_metrics)))
-
-
-class Replicas(Part):
-    """How many workers answer, and between which bounds they may be scaled."""
-
-    min: int = Field(1, ge=1, le=64)
-    max: int = Field(1, ge=1, le=64)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _max_follows_min(cls, values: Any) -> Any:
-        low = values.get("min") if isinstance(values, dict) else None
-        if isinstance(low, int) and 1 < low <= 64:
-            return {"max": low, **values}
-        return values
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Replicas:
-        if self.max < self.min:
-            raise FieldError(f"must be at least min ({self.min}), not {self.max}", "max")
-        return self
-
-
-class RequestLimits(Part):
-    """How much a worker takes at once; more is refused with 408, 413 or 503."""
-
-    rows: int = Field(10_000, ge=1, le=1_000_000, description="of one request")
-    body_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=1 << 30, description="of one request")
-    in_flight: int = Field(512, ge=1, le=65_536, description="requests at one time")
-    buffered_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024, description="bodies of all requests at one time"
-    )
-    request_seconds: float = Field(
-        30.0, gt=0, le=3600, description="from a request's first byte to its last"
-    )
-    connections: int = Field(2048, ge=1, le=65_536, description="open at one time")
-
-
-class Release(Part):
-    """How a version takes the traffic."""
-
-    strategy: Literal["blue_green"] = Field(
-        "blue_green", description="the new version takes all traffic once it has answered"
-    )
-    replicas: Replicas = Field(default_factory=Replicas)
-    port: int | None = Field(
-        None, ge=1024, le=65535, description="stable port; default: the first free of the target's"
-    )
-    runtime: Literal["auto", "scikit-learn"] = Field(
-        "auto",
-        description="what answers in versions that are evaluated from now on; auto is ONNX Runtime "
-        "where it answers as scikit-learn does on the whole holdout",
-    )
-    limits: RequestLimits = Field(default_factory=RequestLimits)
-    sync: bool = Field(
-        True,
-        description="an answer waits until its row is on the disk; false: until the operating "
-        "system has it, which outlives the process but not a power cut",
-    )
-
-
-Severity = Literal["critical", "high", "medium", "low"]
-
-FindingKind = Literal[
-    "account numbers",
-    "advisory not understood",
-    "card numbers",
-    "column of the future",
-    "copy of the target",
-    "custom operator",
-    "e-mail addresses",
-    "external data",
-    "feature that tells the target",
-    "foreign type",
-    "fragile under attack",
-    "fragile under noise",
-    "membership shows",
-    "nulls that tell the target",
-    "no lock",
-    "not assessed",
-    "package without hash",
-    "phone numbers",
-    "row number",
-    "secret",
-    "training rows in the holdout",
-    "unpinned package",
-    "untrusted type",
-    "vulnerable package",
-]
-"""What the security assessment may find and people may accept; see release.security."""
-
-
-class Accepted(Part):
-    """A kind of finding that is known, and does not stand in the way."""
-
-    kind: FindingKind
-    reason: str = Field(min_length=1, description="why; shown beside the finding")
-
-
-class Security(Part):
-    """Which findings of the security assessment stop a version."""
-
-    block_on: Literal["critical", "high", "medium", "low", "none"] = Field(
-        "high", description="findings of this severity, or graver, block"
-    )
-    accept: tuple[Accepted, ...] = Field(
-        (), description="kinds of findings that are shown and do not block"
     )
 
 
@@ -386,7 +184,7 @@ class ModelSpec(Part):
     data: Data
     estimator: Estimator
     quality: Quality = Field(default_factory=Quality)
-    gates: tuple[Annotated[Gate, AfterValidator(_gap_exists)], ...] = Field(
+    gates: tuple[Annotated[Gate, AfterValidator(gap_exists)], ...] = Field(
         (), description="default: within 0.01 of the champion (r2, where it is a regression)"
     )
     release: Release = Field(default_factory=Release)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mlops_pipelines.errors import DeclarationError, NotFoundError
 from mlops_pipelines.project import Project, read_declarations
-from mlops_pipelines.spec import FindingKind, ModelSpec
+from mlops_pipelines.release_spec import FindingKind
+from mlops_pipelines.spec import ModelSpec
 
 SOUND = """\
 type: mlops_pipelines.MonitoredModel

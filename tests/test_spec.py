@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from mlops_pipelines.spec import Gate, ModelSpec
+from mlops_pipelines.gate_spec import Gate
+from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import TASK_METRICS
 
 
@@ -88,3 +89,26 @@ def test_the_security_assessment_blocks_on_high_findings_unless_said_otherwise()
     said = {"block_on": "none", "accept": [{"kind": "no lock", "reason": "a demo"}]}
 
     assert spec(security=said).security.accept[0].kind == "no lock"
+
+
+def test_the_gaps_of_a_task_are_measured_with_that_of_the_watched_metric_and_the_gated() -> None:
+    gate = {"fairness": "recall_difference", "segment": "site", "at_most": 0.1}
+    data = {"source": {"csv": "churn.csv"}, "target": "churned", "segments": ["site"]}
+    found = spec(data=data, gates=[gate])
+
+    assert found.fairness_gates == found.gates
+    assert [(g.fairness or g.metric) for g in found.all_gates] == ["recall_difference", "roc_auc"]
+    assert found.gaps == (
+        "demographic_parity_difference",
+        "equal_opportunity_difference",
+        "false_positive_rate_difference",
+        "equalized_odds_difference",
+        "accuracy_difference",
+        "roc_auc_difference",
+        "recall_difference",
+    )
+    assert spec(task="regression").gaps == (
+        "mean_error_difference",
+        "mae_difference",
+        "rmse_difference",
+    )

@@ -1,7 +1,7 @@
 """The monitor track of one model, a day at a time: what was answered, and how it turned out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -20,7 +20,12 @@ from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import IN_TARGET_UNIT
 from mlops_pipelines.train.assets import figures, mlflow_link
 
+if TYPE_CHECKING:
+    from mlops_pipelines.monitor.fairness import Fairness
+
 WARN = dg.AssetCheckSeverity.WARN
+
+_FAIR = "No gap between groups is clearly beyond its declared bound."
 
 
 def monitor_assets(declared: Declared) -> Sequence[dg.AssetsDefinition | dg.AssetSpec]:
@@ -191,7 +196,7 @@ def _drift_report(declared: Declared) -> dg.AssetsDefinition:
             registry.night(spec.name, day, version) as night,
             written_report(opened, registry, spec, day, version, asked, found) as page,
         ):
-            night.log_metrics(found.metrics())
+            night.log(found.metrics(), tags={record.VERDICTS["drift"]: found.status})
             night.log_artifact(page.path, "reports")
         return dg.MaterializeResult(
             metadata={
@@ -239,17 +244,14 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
         "would have done better on them.",
         kinds={"scikitlearn"},
         check_specs=[
-            _check(
-                declared,
-                "performance",
-                "no_degradation",
-                _not_fallen(spec),
-            )
+            _check(declared, "performance", "no_degradation", _not_fallen(spec)),
+            *([_check(declared, "performance", "fair", _FAIR)] if spec.fairness_gates else []),
         ],
     )
     def performance(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
+        from mlops_pipelines.monitor.fairness import assess_fairness
         from mlops_pipelines.monitor.labels import labelled_rows
         from mlops_pipelines.monitor.performance import assess
         from mlops_pipelines.release.bundle import open_predictor
@@ -261,8 +263,11 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
         rows = labelled_rows(opened, spec.name, day)
         version = serving_version(rows, registry.champion(spec.name))
         if version is None:
-            nothing = _unknown("no_degradation", "insufficient_data: no labelled rows yet")
-            return dg.MaterializeResult(metadata={"labelled": 0}, check_results=[nothing])
+            checks = ["no_degradation", *(["fair"] if spec.fairness_gates else [])]
+            why = "insufficient_data: no labelled rows yet"
+            return dg.MaterializeResult(
+                metadata={"labelled": 0}, check_results=[_unknown(name, why) for name in checks]
+            )
         previous = _previous(registry, spec.name, version)
         found_version = registry.version(spec.name, version)
         with (
@@ -276,6 +281,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
             ) as counted,
             registry.night(spec.name, day, version) as night,
         ):
+            snapshot = load_snapshot(opened, spec.name, found_version.tags[record.SNAPSHOT])
             found = assess(
                 spec,
                 rows,
@@ -283,11 +289,12 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                 found_version.metrics,
                 open_predictor(registry, opened, spec.name, previous) if previous else None,
                 previous,
-                classes=load_snapshot(
-                    opened, spec.name, found_version.tags[record.SNAPSHOT]
-                ).classes,
+                classes=snapshot.classes,
             )
-            night.log_metrics(found.metrics())
+            fairness = assess_fairness(spec, rows, version, classes=snapshot.classes)
+            if fairness is not None:
+                night.log_metrics(fairness.metrics())
+            night.log(found.metrics(), tags={record.VERDICTS["performance"]: found.status})
             counted["rows"] = found.labelled
         return dg.MaterializeResult(
             metadata={
@@ -296,6 +303,7 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                 "labelled": found.labelled,
                 "details": dg.MetadataValue.md(found.markdown()),
                 "worst_rows": dg.MetadataValue.md(found.worst_markdown()),
+                **({} if fairness is None else {"gaps": dg.MetadataValue.md(fairness.markdown())}),
                 **figures(found.metrics()),
                 "mlflow_run": mlflow_link(mlflow, "beside other nights", f"runs/{night.run_id}"),
             },
@@ -315,7 +323,8 @@ def _performance(declared: Declared) -> dg.AssetsDefinition:
                         **figures(found.metrics()),
                         "evidence": dg.MetadataValue.json(found.evidence()),
                     },
-                )
+                ),
+                *([_fair(spec, day, fairness)] if fairness and spec.fairness_gates else []),
             ],
         )
 
@@ -357,7 +366,7 @@ def _service_health(declared: Declared) -> dg.AssetsDefinition:
             with registry.night(
                 spec.name, day, serving_version(rows, champion) or champion
             ) as night:
-                night.log_metrics(found.metrics())
+                night.log(found.metrics(), tags={record.VERDICTS["health"]: found.status})
         return dg.MaterializeResult(
             metadata={"status": found.status, **figures(found.metrics())},
             check_results=[
@@ -377,6 +386,23 @@ def _service_health(declared: Declared) -> dg.AssetsDefinition:
         )
 
     return service_health
+
+
+def _fair(spec: ModelSpec, day: str, found: "Fairness") -> dg.AssetCheckResult:
+    """A check of its own: a wide gap alone does not roll a version back."""
+    return dg.AssetCheckResult(
+        check_name="fair",
+        passed=found.status != "alarm",
+        severity=WARN,
+        description=found.sentence,
+        metadata={
+            "model": spec.name,
+            "day": day,
+            "version": found.version,
+            "status": found.status,
+            "evidence": dg.MetadataValue.json(found.evidence()),
+        },
+    )
 
 
 def serving_version(rows: Any, champion: int | None) -> int | None:

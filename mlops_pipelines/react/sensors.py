@@ -44,6 +44,7 @@ ALERTED = {
     "image": ("serves",),
     "predictions": ("expectations",),
     **{asset: (check,) for asset, check in NIGHTLY.values()},
+    "performance": ("no_degradation", "fair"),
 }
 
 

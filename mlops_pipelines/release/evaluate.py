@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
+from mlops_pipelines.gate_spec import Gate
 from mlops_pipelines.measure.fairness import Gap, gaps, gaps_table
 from mlops_pipelines.measure.intervals import (
     Interval,
@@ -21,7 +22,7 @@ from mlops_pipelines.measure.metrics import evaluate as metrics_of
 from mlops_pipelines.measure.outputs import Outputs, positive_last
 from mlops_pipelines.measure.slices import by_slice
 from mlops_pipelines.serve.predictor import BundleError, Predictor
-from mlops_pipelines.spec import Gate, ModelSpec
+from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import allowance
 from mlops_pipelines.train.snapshot import Snapshot
 

@@ -32,6 +32,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "differences": [_difference(each) for each in evaluation.differences.values()],
         "slices": [_slice(each) for each in evaluation.slices],
         "gates": [_gate(each) for each in evaluation.gates],
+        "fairness": [each.as_dict() for each in evaluation.fairness],
     }
 
 

@@ -18,8 +18,9 @@ from mlops_pipelines.release.security.assess import assess
 from mlops_pipelines.release.security.contents import harmful_contents
 from mlops_pipelines.release.security.packages import packages
 from mlops_pipelines.release.security.report import Finding, SecurityReport, Seen
+from mlops_pipelines.release_spec import Security
 from mlops_pipelines.serve.predictor import Predictor
-from mlops_pipelines.spec import ModelSpec, Security
+from mlops_pipelines.spec import ModelSpec
 from tests.release.conftest import World
 
 GUARDED = "assets.cancer.pipeline.Guarded"

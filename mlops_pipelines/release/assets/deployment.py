@@ -57,12 +57,12 @@ def deployment_asset(declared: Declared) -> dg.AssetsDefinition:
         actor = config.actor or f"dagster run {context.run.run_id[:8]}"
         books = (registry, store.open(), open_target(target), spec)
         with step(context.log, "deploy", model=spec.name, version=version, run=context.run.run_id):
-            digest = registry.version(spec.name, version).tags.get(record.BUNDLE, "")
-            signature = check(bundle_of(registry, store.open(), spec.name, version), digest)
             if not config.force:
                 _passed_its_gates(registry.version(spec.name, version))
             if AUTOMATION_CONDITION_TAG in context.run.tags:
                 _not_overtaken(spec.name, version, registry.champion(spec.name))
+            digest = registry.version(spec.name, version).tags.get(record.BUNDLE, "")
+            signature = check(bundle_of(registry, store.open(), spec.name, version), digest)
             if config.quarantine is not None:
                 move = partial(
                     roll_back,

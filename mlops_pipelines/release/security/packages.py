@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_pipelines.errors import ReleaseError
 from mlops_pipelines.release.lock import canonical, requirements
 from mlops_pipelines.release.security.report import Finding, Measure, Seen
-from mlops_pipelines.spec import Severity
+from mlops_pipelines.release_spec import Severity
 
 if TYPE_CHECKING:
     from packaging.version import Version

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_pipelines.release.security.report import Finding
-from mlops_pipelines.spec import FindingKind
+from mlops_pipelines.release_spec import FindingKind
 
 MOST_VALUES = 20_000
 MOST_LETTERS = 500

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mlops_pipelines.release.security.picture import falls
-from mlops_pipelines.spec import Security, Severity
+from mlops_pipelines.release_spec import Security, Severity
 
 SCHEMA = 1
 FILE = "security.json"
