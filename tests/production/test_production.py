@@ -74,7 +74,7 @@ def answered(released: dict[str, Any]) -> Answer:
         {"prediction_id": asked, "label": int(label)}
         for asked, label in zip(answer["prediction_ids"], truth, strict=True)
     ]
-    assert post(released["address"], "/feedback", {"labels": labels})[1] == {"accepted": 60}
+    assert post(released["address"], "/feedback", {"labels": labels})[1]["accepted"] == 60
     return version, answer
 
 
