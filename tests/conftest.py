@@ -84,23 +84,34 @@ def project(project_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A new database on the server that MLOPS_TEST_POSTGRES names; dropped at the end."""
+def postgres_server() -> str:
+    """The address of a PostgreSQL that answers, in MLOPS_TEST_POSTGRES."""
     server = os.environ.get("MLOPS_TEST_POSTGRES")
     if not server:
         require("postgres", "MLOPS_TEST_POSTGRES names no PostgreSQL server")
     import sqlalchemy as sa
 
-    name = f"mlops_test_{uuid.uuid4().hex[:12]}"
     # The driver that is installed; SQLAlchemy 2.1 takes another where none is named.
     address = sa.engine.make_url(server).set(drivername="postgresql+psycopg2")
-    admin = sa.create_engine(address, isolation_level="AUTOCOMMIT")
     try:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+        sa.create_engine(address, poolclass=sa.NullPool).connect().close()
     except sa.exc.OperationalError as error:
         require("postgres", f"PostgreSQL does not answer: {str(error.orig).splitlines()[0]}")
-    url = sa.engine.make_url(server).set(drivername="postgresql", database=name)
+    return server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A new database for one test: Dagster and MLflow each stamp the one they keep books in."""
+    import sqlalchemy as sa
+
+    name = f"mlops_test_{uuid.uuid4().hex[:12]}"
+    server = sa.engine.make_url(postgres_server)
+    address = server.set(drivername="postgresql+psycopg2")
+    admin = sa.create_engine(address, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    url = server.set(drivername="postgresql", database=name)
     yield url.render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))

@@ -76,11 +76,13 @@ class Production:
 
 
 @pytest.fixture(scope="session")
-def production(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+def production(
+    postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
     """Everything is up, nothing is trained; all of it ends with the session."""
     base = tmp_path_factory.mktemp("production")
     with ExitStack() as stack:
-        books = stack.enter_context(databases(postgres_url))
+        books = stack.enter_context(databases(postgres_server))
         server = MlflowServer(books.mlflow, base / "mlflow")
         stack.callback(server.stop)
         server.start()
