@@ -201,7 +201,7 @@ def serve(model: str, replicas: int | None, as_json: bool) -> None:
         as_json,
         lambda: (
             f"{model} version {service.version} serves at {service.address} "
-            f"({len(service.workers)} workers)"
+            f"({len(service.replicas)} workers)"
         ),
     )
 

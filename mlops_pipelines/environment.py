@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from mlops_pipelines.errors import DeclarationError, MlopsError
 from mlops_pipelines.located import read_documents, validate
 from mlops_pipelines.parts import FromEnv, Part, Text
+from mlops_pipelines.wording import FieldError, shown
 
 
 class Mlflow(Part):
@@ -32,6 +33,11 @@ class StoreSettings(Part):
 
     root: Text | None = Field(
         None, description="folder, or s3://bucket/prefix; default: `store` under MLOPS_HOME"
+    )
+    engine: Text | None = Field(
+        None,
+        description="Ibis address of the warehouse that holds the answered rows, such as "
+        "postgres://…; default: DuckDB over the store's own Parquet",
     )
 
 
@@ -52,6 +58,61 @@ class ProcessTarget(Part):
         return ports
 
 
+class Gateway(Part):
+    """The one address in front of all models of an environment (HAProxy)."""
+
+    image: str = Field("haproxy:2.8", description="image with HAProxy 2.6 or newer")
+    host: str = Field("127.0.0.1", description="address of this machine that it listens on")
+    port: int = Field(8080, ge=1024, le=65535)
+    stats_port: int = Field(
+        8081, ge=1024, le=65535, description="its own metrics for Prometheus, at /metrics"
+    )
+
+
+class DockerTarget(Part):
+    """Bundles become images and run as containers behind a gateway."""
+
+    type: Literal["docker"]
+    base_image: str = Field(
+        "python:3.11-slim",
+        description="what every runtime image is built on; BASE_IMAGE in the environment wins",
+    )
+    network: str = Field(
+        "mlops", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", description="the containers' own network"
+    )
+    gateway: Gateway = Field(default_factory=Gateway)
+
+
+class KubernetesTarget(Part):
+    """Bundles become images, and versions become objects of a cluster."""
+
+    type: Literal["kubernetes"]
+    base_image: str = Field("python:3.11-slim", description="as of target docker")
+    repository: str = Field(
+        description="where the cluster pulls images from, such as images.internal/models"
+    )
+    namespace: str = Field("default", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    context: str | None = Field(None, description="of the kubeconfig; default: its current one")
+    host: str | None = Field(
+        None, description="where callers reach the services; default: the names inside the cluster"
+    )
+
+
+def _of_known_type(settings: Any) -> Any:
+    if not isinstance(settings, dict):
+        return settings
+    kind = settings.get("type", "process")
+    if kind not in ("process", "docker", "kubernetes"):
+        raise FieldError(f"must be 'process', 'docker' or 'kubernetes', not {shown(kind)}", "type")
+    return {"type": kind, **settings}
+
+
+Target = Annotated[
+    Annotated[ProcessTarget | DockerTarget | KubernetesTarget, Field(discriminator="type")],
+    BeforeValidator(_of_known_type),
+]
+
+
 class Alerts(Part):
     """Where people are told; the log is always told."""
 
@@ -69,7 +130,7 @@ class Environment(Part):
 
     mlflow: Mlflow = Field(default_factory=Mlflow)
     store: StoreSettings = Field(default_factory=StoreSettings)
-    target: ProcessTarget = Field(default_factory=ProcessTarget)
+    target: Target = Field(default_factory=ProcessTarget)
     alerts: Alerts = Field(default_factory=Alerts)
     dagster: DagsterStorage = Field(default_factory=DagsterStorage)
 

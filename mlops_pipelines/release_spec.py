@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mlops_pipelines.parts import Part
 from mlops_pipelines.wording import FieldError
@@ -46,13 +46,88 @@ class RequestLimits(Part):
     connections: int = Field(2048, ge=1, le=65_536, description="open at one time")
 
 
+class Scale(Part):
+    """When the number of replicas follows the load; nothing is scaled where min is max."""
+
+    cpu: float = Field(
+        0.7, gt=0, le=1, description="share of its cores that a replica should be busy at most"
+    )
+    in_flight: float = Field(
+        8, gt=0, description="requests that a replica should answer at one time at most"
+    )
+    cooldown_seconds: float = Field(
+        120, ge=0, description="least time between a change and taking replicas away"
+    )
+
+
+class Resources(Part):
+    """What a container may use; the process target sets no limits."""
+
+    cpus: float = Field(1.0, gt=0, le=64)
+    memory_mb: int = Field(512, ge=64, le=262_144)
+
+
+class Shadow(Part):
+    """The replay of logged requests that a version answers before it takes any traffic."""
+
+    rows: int = Field(500, ge=0, le=100_000, description="the last logged ones; 0: no replay")
+    errors: float = Field(0, ge=0, le=1, description="share of them that may fail")
+    latency_ratio: float = Field(
+        5.0, gt=0, description="its 95th percentile over the champion's, at most"
+    )
+    agreement: float = Field(
+        0, ge=0, le=1, description="share of rows it must answer as the champion did; 0: shown only"
+    )
+
+
+class Canary(Part):
+    """Steps of weight; after each it is looked at, and goes back unless all is well."""
+
+    steps: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
+        (5, 25, 50), description="percent of the traffic, one after the other"
+    )
+    bake_seconds: float = Field(60, ge=0, description="how long each step lasts at least")
+    min_requests: int = Field(
+        50, ge=1, description="answers of the challenger that a step needs to be judged"
+    )
+    deadline_minutes: float = Field(
+        60, gt=0, description="after which the traffic goes back, whatever was seen"
+    )
+    at_deadline: Literal["go_back", "go_on"] = "go_back"
+    errors: float = Field(
+        0.01, ge=0, le=1, description="share of failed requests beyond the champion's, at most"
+    )
+    latency_ratio: float = Field(
+        2.0, gt=0, description="its mean latency over the champion's, at most"
+    )
+    agreement: float = Field(
+        0, ge=0, le=1, description="share of the champion's answers it must share; 0: shown only"
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if not steps or list(steps) != sorted(set(steps)):
+            raise ValueError("must rise from step to step, such as [5, 25, 50]")
+        return steps
+
+
 class Release(Part):
     """How a version takes the traffic."""
 
-    strategy: Literal["blue_green"] = Field(
-        "blue_green", description="the new version takes all traffic once it has answered"
+    strategy: Literal["blue_green", "canary"] = Field(
+        "blue_green",
+        description="blue_green: the new version takes all traffic once it has answered; canary: "
+        "step by step, behind a gateway",
+    )
+    canary: Canary = Field(default_factory=Canary)
+    shadow: Shadow = Field(default_factory=Shadow)
+    standby_minutes: float = Field(
+        60, ge=0, description="how long the previous version stays warm behind a gateway"
     )
     replicas: Replicas = Field(default_factory=Replicas)
+    scale: Scale = Field(default_factory=Scale)
+    resources: Resources = Field(default_factory=Resources)
     port: int | None = Field(
         None, ge=1024, le=65535, description="stable port; default: the first free of the target's"
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
+from mlops_pipelines.environment import Target
 from mlops_pipelines.parts import FromEnv, Text
 from mlops_pipelines.project import Project
 from mlops_pipelines.store import Store
@@ -53,9 +54,12 @@ class TargetResource(dg.ConfigurableResource):
     """Where bundles run."""
 
     home: str = Field(description="where the servers keep their logs")
-    host: str = Field(description="address they listen on")
-    first_port: int
-    last_port: int
+    settings: dict[str, Any] = Field(description="`target` of resources/<environment>.yaml")
+
+    @property
+    def parsed(self) -> Target:
+        """The settings, as the environment knows them."""
+        return TypeAdapter(Target).validate_python(self.settings)
 
 
 class AlertsResource(dg.ConfigurableResource):
@@ -81,10 +85,7 @@ def resources(project: Project) -> dict[str, Any]:
             root=_named(environment.store.root or str(home / "store")), cache=str(home / "cache")
         ),
         "target": TargetResource(
-            home=str(project.serving_home),
-            host=environment.target.host,
-            first_port=environment.target.ports[0],
-            last_port=environment.target.ports[1],
+            home=str(project.serving_home), settings=environment.target.model_dump(mode="json")
         ),
         "alerts": AlertsResource(urls=[_named(url) for url in environment.alerts.urls]),
     }

@@ -79,6 +79,25 @@ class Quality(Part):
     )
 
 
+class Drift(Part):
+    """Which changes of the inputs count."""
+
+    floor: float = Field(
+        0.1, gt=0, lt=1, description="Jensen–Shannon distance below which no change counts"
+    )
+    floors: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict, description="the floor of single columns", examples=[{"age": 0.2}]
+    )
+    directions: dict[str, Literal["up", "down"]] = Field(
+        default_factory=dict,
+        description="columns of which only one direction is meant",
+        examples=[{"amount": "up"}],
+    )
+    visible: float = Field(
+        0.3, gt=0, lt=1, description="distance that a day must be able to show to be called ok"
+    )
+
+
 class Monitor(Part):
     """What is looked at, and when."""
 
@@ -94,6 +113,7 @@ class Monitor(Part):
         0, ge=0, le=365, description="days until labels are in; that night is evaluated again then"
     )
     false_alarms_per_year: float = Field(1, gt=0, le=365, description="what drift alarms may cost")
+    drift: Drift = Field(default_factory=Drift)
     min_rows: int = Field(
         30, ge=2, description="labelled rows below which performance is insufficient_data"
     )

@@ -14,7 +14,7 @@ from mlops_pipelines.workbench import Workbench
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from mlops_pipelines.release.targets.process import Service
+    from mlops_pipelines.release.targets.target import Service
 
 AT_ONCE = {"wait_seconds": 0.0}
 """Who waits at a terminal is told at once that another release is under way."""
@@ -116,7 +116,7 @@ def serve_champion(bench: Workbench, model: str, replicas: int | None) -> Servic
     bench.target.scale(model, replicas or spec.release.replicas.min)
     reconcile(bench.registry, bench.project.store, bench.target, spec)
     service = bench.target.service(model)
-    if service is None or not service.workers:
+    if service is None or not service.replicas:
         raise ReleaseError(f"{model}: version {champion} does not answer")
     return service
 

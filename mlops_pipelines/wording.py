@@ -21,7 +21,7 @@ def message_of(detail: dict[str, Any], model: type[BaseModel], place: Sequence[s
     """What is allowed at `place` of `model`, and what was found, from one error of pydantic."""
     kind, found, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return unknown_field(str(place[-1]), fields_at(model, place[:-1]))
+        return unknown_field(str(place[-1]), fields_at(model, detail["loc"][:-1]))
     if kind == "missing":
         return "is required, and missing"
     if kind == "value_error":
@@ -33,7 +33,7 @@ def message_of(detail: dict[str, Any], model: type[BaseModel], place: Sequence[s
     branch = str(detail["loc"][-1]) if detail["loc"] else ""
     if kind == "string_type" and branch.startswith("text or "):
         words = f"must be {branch}"
-    elif kind == "model_type":
+    elif kind in ("model_type", "model_attributes_type"):
         words = f"must be a mapping with {', '.join(fields_at(model, place))}"
     elif kind in _ALLOWED:
         words = _ALLOWED[kind].format(**context)
@@ -85,24 +85,29 @@ def shown(found: Any) -> str:
 
 
 def fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """The names of the fields that `model` allows at `place`."""
-    current: type[BaseModel] | None = model
+    """The names of the fields that `model` allows at `place`, where a union names its branch."""
+    current = [model]
     for step in place:
-        if isinstance(step, int) or current is None:
+        if isinstance(step, int):
             continue
-        field = current.model_fields.get(step)
-        current = _model_in(field.annotation) if field else None
-    return list(current.model_fields) if current else []
+        fields = [each.model_fields[step] for each in current if step in each.model_fields]
+        if fields:
+            current = _models_in(fields[0].annotation)
+        else:
+            current = [each for each in current if step in _branch(each)] or current
+    return list(current[0].model_fields) if current else []
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _branch(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("type")
+    return getattr(field.annotation, "__args__", ()) if field else ()
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    arguments = getattr(annotation, "__args__", ())
+    return [model for argument in arguments for model in _models_in(argument)]
 
 
 def unknown_field(name: str, allowed: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from mlops_pipelines.project import Project
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions
 
-    from mlops_pipelines.release.targets.process import ProcessTarget
+    from mlops_pipelines.release.targets.target import Target
     from mlops_pipelines.train.registry import Registry
 
 
@@ -33,12 +33,11 @@ class Workbench:
         return Registry(self.project.tracking_uri, self.project.artifact_root)
 
     @cached_property
-    def target(self) -> ProcessTarget:
+    def target(self) -> Target:
         """Where bundles run."""
-        from mlops_pipelines.release.targets.process import ProcessTarget
+        from mlops_pipelines.release.targets.opening import open_target
 
-        settings = self.project.environment.target
-        return ProcessTarget(self.project.serving_home, settings.host, settings.ports)
+        return open_target(self.project.environment.target, self.project.serving_home)
 
     @cached_property
     def defs(self) -> Definitions:

@@ -66,7 +66,7 @@ BROKEN = {
         added("monitor: {xyz: 1}"),
         [
             "11:13 monitor.xyz: is not a field; allowed: schedule, start, timezone, labels, "
-            "label_delay_days, false_alarms_per_year, min_rows, latency_ms, error_rate"
+            "label_delay_days, false_alarms_per_year, drift, min_rows, latency_ms, error_rate"
         ],
     ),
     "missing fields": (
@@ -352,7 +352,18 @@ BROKEN = {
     ),
     "unknown strategy": (
         added("release: {strategy: rolling}"),
-        ["11:13 release.strategy: must be 'blue_green', not 'rolling'"],
+        ["11:13 release.strategy: must be 'blue_green' or 'canary', not 'rolling'"],
+    ),
+    "steps that fall": (
+        added("release: {canary: {steps: [50, 25]}}"),
+        [
+            "11:22 release.canary.steps: must rise from step to step, such as [5, 25, 50], "
+            "not a list"
+        ],
+    ),
+    "a step to all": (
+        added("release: {canary: {steps: [100]}}"),
+        ["11:30 release.canary.steps.0: must be at most 99, not 100"],
     ),
     "unknown severity": (
         added("security: {block_on: grave}"),

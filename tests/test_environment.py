@@ -45,7 +45,19 @@ BROKEN = {
     ),
     "unknown target": (
         "target: {type: swarm}\n",
-        ["1:10 target.type: must be 'process', not 'swarm'"],
+        ["1:10 target.type: must be 'process', 'docker' or 'kubernetes', not 'swarm'"],
+    ),
+    "a field of another target": (
+        "target: {type: docker, ports: [1, 2]}\n",
+        ["1:24 target.ports: is not a field; allowed: type, base_image, network, gateway"],
+    ),
+    "a target that is no mapping": (
+        "target: docker\n",
+        ["1:1 target: must be a mapping with type, host, ports, not 'docker'"],
+    ),
+    "a cluster without images": (
+        "target: {type: kubernetes}\n",
+        ["1:1 target.repository: is required, and missing"],
     ),
     "one port": (
         "target: {ports: 8100}\n",

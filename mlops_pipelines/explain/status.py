@@ -8,23 +8,23 @@ from mlops_pipelines import record
 from mlops_pipelines.errors import TrackingError
 
 if TYPE_CHECKING:
-    from mlops_pipelines.release.targets.process import ProcessTarget
+    from mlops_pipelines.release.targets.target import Target
     from mlops_pipelines.train.registry import Registry
 
 
-def status(registry: Registry, target: ProcessTarget, model: str) -> dict[str, Any]:
+def status(registry: Registry, target: Target, model: str) -> dict[str, Any]:
     """The state of `model` as JSON values; a model that never trained has no champion.
 
     Where MLflow does not answer, what serves is told all the same, with `books` saying why the
     rest is unknown.
     """
     service = target.service(model)
-    serving = service.version if service is not None and service.workers else None
+    serving = service.version if service is not None and service.replicas else None
     found = {
         "model": model,
         "serving": serving,
         "address": service.address if serving is not None and service is not None else None,
-        "replicas": len(service.workers) if service is not None else 0,
+        "replicas": len(service.replicas) if service is not None else 0,
     }
     try:
         return {**found, **_books(registry, model), "books": "ok"}

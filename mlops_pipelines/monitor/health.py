@@ -11,8 +11,8 @@ import pandas as pd
 from mlops_pipelines.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from mlops_pipelines.release.targets.process import Service
     from mlops_pipelines.release.targets.scrape import Sample
+    from mlops_pipelines.release.targets.target import Service
 
 Status = Literal["ok", "alarm", "insufficient_data"]
 
@@ -75,7 +75,7 @@ def health(
     spec: ModelSpec,
     rows: pd.DataFrame,
     service: Service | None,
-    samples: Mapping[int, Sequence[Sample]],
+    samples: Mapping[str, Sequence[Sample]],
 ) -> Health:
     """Judge the version that serves now by a day's rows and by its workers' counts, by process id.
 

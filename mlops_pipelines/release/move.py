@@ -24,7 +24,7 @@ from mlops_pipelines.errors import (
 from mlops_pipelines.logs import step
 from mlops_pipelines.release.bundle import bundle_of
 from mlops_pipelines.release.golden import rehearse
-from mlops_pipelines.release.targets.process import ProcessTarget, Service
+from mlops_pipelines.release.targets.target import Service, Target
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 
@@ -74,9 +74,7 @@ class Deployment:
 class Move:
     """The steps of one release of a model, while its lock is held."""
 
-    def __init__(
-        self, registry: Registry, store: Store, target: ProcessTarget, spec: ModelSpec
-    ) -> None:
+    def __init__(self, registry: Registry, store: Store, target: Target, spec: ModelSpec) -> None:
         self._registry = registry
         self._store = store
         self._target = target
@@ -115,7 +113,7 @@ class Move:
             version=found.version,
             previous=served if served != found.version else back,
             address=service.address,
-            replicas=len(service.workers),
+            replicas=len(service.replicas),
             seconds=round(time.monotonic() - started, 3),
             rehearsal=rehearsal,
             action="unchanged" if same else ("rollback" if older else "deploy"),
@@ -155,10 +153,10 @@ class Move:
     def revive(self) -> list[str]:
         """Start the workers that are wanted and do not live."""
         service = self._target.service(self._model)
-        if service is None or len(service.workers) >= service.wanted:
+        if service is None or len(service.replicas) >= service.wanted:
             return []
         if service.version is not None:
-            missing = service.wanted - len(service.workers)
+            missing = service.wanted - len(service.replicas)
             self._target.scale(self._model, service.wanted)
             return [f"{missing} of {service.wanted} workers were missing: started"]
         champion = self._registry.champion(self._model)

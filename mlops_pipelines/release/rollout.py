@@ -17,7 +17,7 @@ from mlops_pipelines.errors import BusyError, ReleaseError
 from mlops_pipelines.logs import step
 from mlops_pipelines.release.bundle import bundle_of
 from mlops_pipelines.release.move import Deployment, Move, now
-from mlops_pipelines.release.targets.process import ProcessTarget
+from mlops_pipelines.release.targets.target import Target
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def release(
     registry: Registry,
     store: Store,
-    target: ProcessTarget,
+    target: Target,
     spec: ModelSpec,
     version: int,
     actor: str,
@@ -58,7 +58,7 @@ def release(
 def roll_back(
     registry: Registry,
     store: Store,
-    target: ProcessTarget,
+    target: Target,
     spec: ModelSpec,
     to: int | None,
     actor: str,
@@ -129,9 +129,7 @@ def when_free(attempt: Callable[[], Deployment], seconds: float) -> Deployment:
             time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
 
-def reconcile(
-    registry: Registry, store: Store, target: ProcessTarget, spec: ModelSpec
-) -> str | None:
+def reconcile(registry: Registry, store: Store, target: Target, spec: ModelSpec) -> str | None:
     """Make reality and books agree after a crash; says what was mended, None where nothing was.
 
     The books follow the traffic; where no worker lives though some are wanted, the champion is

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from mlops_pipelines.monitor.health import health
-from mlops_pipelines.release.targets.process import Service
 from mlops_pipelines.release.targets.scrape import Sample, samples
+from mlops_pipelines.release.targets.target import Service
 from mlops_pipelines.serve.metrics import Metrics
 
 

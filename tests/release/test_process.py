@@ -45,24 +45,24 @@ def test_nothing_runs_at_first(shared: World) -> None:
     assert shared.target.service(MODEL) is None
     assert shared.target.metrics(MODEL) == {}
     waiting = shared.target.scale("churn", 2)
-    assert (waiting.version, waiting.workers, waiting.wanted, waiting.address) == (None, (), 2, "")
+    assert (waiting.version, waiting.replicas, waiting.wanted, waiting.address) == (None, (), 2, "")
     shared.target.stop("churn")
 
 
 def test_versions_and_replicas_change_under_load_without_a_dropped_request(shared: World) -> None:
     first = shared.target.switch(MODEL, shared.bundle(1), 1)
-    assert (first.version, len(first.workers), first.wanted) == (1, 1, 1)
+    assert (first.version, len(first.replicas), first.wanted) == (1, 1, 1)
     with load(first.address, one_row(shared.bundle(1))) as seen:
         second = another(shared).switch(MODEL, shared.bundle(2), 2)
-        assert (second.version, len(second.workers), second.wanted) == (2, 2, 2)
-        assert len(shared.target.scale(MODEL, 1).workers) == 1
+        assert (second.version, len(second.replicas), second.wanted) == (2, 2, 2)
+        assert len(shared.target.scale(MODEL, 1).replicas) == 1
         third = shared.target.switch(MODEL, shared.bundle(1), 1)
         time.sleep(0.2)
     assert seen.failures == []
     assert set(seen.answers) == {1, 2}
     assert {first.address, second.address, third.address} == {first.address}
     assert answered_by(first.address) == 1
-    counted = shared.target.metrics(MODEL)[third.workers[0].pid]
+    counted = shared.target.metrics(MODEL)[third.replicas[0].name]
     rows = [sample.value for sample in counted if sample.name == "mlops_rows_total"]
     assert len(rows) == 1
     assert 0 < rows[0] <= seen.answers[1]
@@ -71,19 +71,19 @@ def test_versions_and_replicas_change_under_load_without_a_dropped_request(share
 def test_a_crashed_worker_is_missed_and_started_again(shared: World) -> None:
     shared.target.switch(MODEL, shared.bundle(1), 1)
     serving = shared.target.scale(MODEL, 2)
-    os.kill(serving.workers[0].pid, signal.SIGKILL)
-    staying([serving.workers[0].pid], 5)
+    os.kill(int(serving.replicas[0].name), signal.SIGKILL)
+    staying([int(serving.replicas[0].name)], 5)
     seen = another(shared).service(MODEL)
     assert seen is not None
-    assert (len(seen.workers), seen.wanted) == (1, 2)
-    assert len(shared.target.scale(MODEL, 2).workers) == 2
-    assert len(shared.target.scale(MODEL, 1).workers) == 1
+    assert (len(seen.replicas), seen.wanted) == (1, 2)
+    assert len(shared.target.scale(MODEL, 2).replicas) == 2
+    assert len(shared.target.scale(MODEL, 1).replicas) == 1
 
 
 def test_switching_again_changes_nothing(shared: World) -> None:
     first = shared.target.switch(MODEL, shared.bundle(1), 1)
     again = another(shared).switch(MODEL, shared.bundle(1), 1)
-    assert [info.pid for info in again.workers] == [info.pid for info in first.workers]
+    assert [info.name for info in again.replicas] == [info.name for info in first.replicas]
     assert another(shared).service(MODEL) == shared.target.service(MODEL)
 
 
@@ -134,11 +134,11 @@ def test_what_a_killed_run_left_is_swept(shared: World) -> None:
 
 def test_a_hung_worker_is_replaced(shared: World) -> None:
     serving = shared.target.switch(MODEL, shared.bundle(1), 1)
-    os.kill(serving.workers[0].pid, signal.SIGSTOP)
+    os.kill(int(serving.replicas[0].name), signal.SIGSTOP)
     try:
         assert answered_by(shared.target.switch(MODEL, shared.bundle(2), 1).address) == 2
     finally:
-        end([serving.workers[0].pid], 1)
+        end([int(serving.replicas[0].name)], 1)
 
 
 def test_the_lock_names_its_holder_and_no_worker_inherits_it(shared: World) -> None:
@@ -157,7 +157,7 @@ def test_the_lock_names_its_holder_and_no_worker_inherits_it(shared: World) -> N
         del os.environ["MLOPS_TEST_SECRET"]
     # The worker outlives its starter, and inherits neither the lock nor what it need not know.
     assert _take_elsewhere(shared) == "taken"
-    inherited = psutil.Process(serving.workers[0].pid).environ()
+    inherited = psutil.Process(int(serving.replicas[0].name)).environ()
     assert set(inherited) <= {
         *KEPT_ENVIRONMENT,
         "PYTHONPATH",

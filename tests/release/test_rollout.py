@@ -289,7 +289,7 @@ def _address(world: World) -> str:
 
 def _serving(world: World) -> Sequence[object]:
     service = world.target.service(MODEL)
-    return service.workers if service else ()
+    return service.replicas if service else ()
 
 
 def _pids(world: World) -> list[int]:

@@ -10,14 +10,14 @@ from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import TargetResource
 
 if TYPE_CHECKING:
-    from mlops_pipelines.release.targets.process import ProcessTarget
+    from mlops_pipelines.release.targets.target import Target
 
 
-def open_target(target: TargetResource) -> "ProcessTarget":
+def open_target(target: TargetResource) -> "Target":
     """The place where bundles run."""
-    from mlops_pipelines.release.targets.process import ProcessTarget
+    from mlops_pipelines.release.targets import opening
 
-    return ProcessTarget(Path(target.home), target.host, (target.first_port, target.last_port))
+    return opening.open_target(target.parsed, Path(target.home))
 
 
 def in_release_track(declared: Declared, name: str, upstream: str) -> dict[str, Any]:

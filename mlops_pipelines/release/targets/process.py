@@ -13,8 +13,8 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mlops_pipelines.errors import TargetError
 from mlops_pipelines.logs import step
@@ -23,6 +23,7 @@ from mlops_pipelines.release.targets.held import held
 from mlops_pipelines.release.targets.listener import bind, bind_first_free
 from mlops_pipelines.release.targets.places import Places, Wanted
 from mlops_pipelines.release.targets.scrape import Sample, samples
+from mlops_pipelines.release.targets.target import Replica, Service, Usage
 from mlops_pipelines.release.targets.worker import await_ready, request, start_worker, tail
 from mlops_pipelines.serve.control import (
     ControlError,
@@ -39,24 +40,10 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 (compared with, not bound)
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Service:
-    """What runs of one model, and what is wanted.
-
-    `version` and `bundle` are those of the workers that take traffic: None and empty where none
-    lives, though `wanted` are wanted. `address` is empty before the first deployment.
-    """
-
-    model: str
-    address: str
-    version: int | None
-    bundle: str
-    workers: tuple[WorkerInfo, ...]
-    wanted: int
-
-
 class ProcessTarget:
     """The workers of all models whose state lies under `home`; `ports` are first and last."""
+
+    kind: Literal["process"] = "process"
 
     def __init__(self, home: Path, host: str, ports: tuple[int, int]) -> None:
         self._places = Places(home.absolute())
@@ -67,6 +54,10 @@ class ProcessTarget:
         """Held by one release of the model at a time; raises BusyError naming who holds it."""
         return held(self._places.lock(model), model, who)
 
+    def state_dir(self, model: str) -> Path:
+        """The folder for what must be remembered of the model's rollouts."""
+        return self._places.home / model
+
     def log_dir(self, model: str) -> Path:
         """Where the workers write the prediction log."""
         return self._places.log_dir(model)
@@ -74,7 +65,7 @@ class ProcessTarget:
     def service(self, model: str) -> Service | None:
         """What runs now; None where nothing does and nothing is wanted. Raises no error."""
         found = self._described(model)
-        return found if found.workers or found.wanted else None
+        return found if found.replicas or found.wanted else None
 
     def switch(self, model: str, bundle: Path, replicas: int, port: int | None = None) -> Service:
         """Give all traffic of `model` to `replicas` workers of `bundle`.
@@ -162,7 +153,7 @@ class ProcessTarget:
                 )
             return tuple(done)
 
-    def metrics(self, model: str) -> dict[int, tuple[Sample, ...]]:
+    def metrics(self, model: str) -> dict[str, tuple[Sample, ...]]:
         """What each living worker counts, by process id; one that does not answer is left out."""
         found = {}
         for info in self._workers(model):
@@ -171,8 +162,13 @@ class ProcessTarget:
             except OSError:
                 continue
             if status == 200:
-                found[info.pid] = samples(page.decode())
+                found[str(info.pid)] = samples(page.decode())
         return found
+
+    def usage(self, model: str) -> tuple[Usage, ...]:
+        """What each living worker uses; a process has no network of its own to count."""
+        found = (processes.usage(info.pid, info.version) for info in self._workers(model))
+        return tuple(usage for usage in found if usage is not None)
 
     def _workers(self, model: str) -> list[WorkerInfo]:
         return workers(self._places.control_dir(model))
@@ -189,8 +185,9 @@ class ProcessTarget:
             address=self._address(wanted.port),
             version=newest.version if newest else None,
             bundle=newest.bundle if newest else "",
-            workers=tuple(serving),
+            replicas=tuple(Replica(str(i.pid), i.version, i.bundle) for i in serving),
             wanted=wanted.replicas,
+            shares={newest.version: 100} if newest else {},
         )
 
     def _asked_again(self, info: WorkerInfo) -> WorkerInfo:
@@ -202,7 +199,7 @@ class ProcessTarget:
 
     def _running(self, model: str) -> Service:
         service = self._described(model)
-        if not service.workers:
+        if not service.replicas:
             end = tail(self._places.worker_log(model))
             raise TargetError(f"{model}: its new workers have just ended; {end}")
         return service

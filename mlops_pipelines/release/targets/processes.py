@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from mlops_pipelines.errors import TargetError
+from mlops_pipelines.release.targets.target import Usage
 
 END_SECONDS = 10.0
 DRAIN_SECONDS = 32.0
@@ -35,6 +36,28 @@ def bundle_folder(pid: int) -> Path:
     if found is None:
         raise TargetError(f"process {pid} is no worker")
     return Path(found)
+
+
+def usage(pid: int, version: int) -> Usage | None:
+    """What a worker has used since it started; None where it is gone."""
+    try:
+        process = psutil.Process(pid)
+        times, memory = process.cpu_times(), process.memory_info().rss
+    except psutil.Error:
+        return None
+    try:
+        disk = process.io_counters()
+    except (psutil.Error, AttributeError, NotImplementedError):
+        # macOS counts none, and a container may hide them.
+        disk = None
+    return Usage(
+        str(pid),
+        version,
+        times.user + times.system,
+        memory,
+        disk_read_bytes=disk.read_bytes if disk else None,
+        disk_written_bytes=disk.write_bytes if disk else None,
+    )
 
 
 def staying(pids: Sequence[int], seconds: float = STAY_SECONDS) -> list[int]:
