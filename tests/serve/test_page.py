@@ -6,7 +6,6 @@ import http.server
 import json
 import re
 import shlex
-import shutil
 import threading
 from collections.abc import Iterator
 from html import unescape
@@ -21,7 +20,6 @@ from mlops_pipelines.serve.page import ADDRESS, CONTENT_SECURITY_POLICY, page
 from mlops_pipelines.serve.predictor import Predictor
 from mlops_pipelines.serve.protocol import TableParser
 from mlops_pipelines.serve.signature import Limits
-from tests.conftest import require
 
 LIMITS = Limits()
 
@@ -102,21 +100,6 @@ def site(document: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", handler.asked
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        require("browser", "there is no chromium on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("script", [True, False])
