@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,23 @@ def verify(
         *_record(registry, store, found),
         *_bundle(store, found),
         *_bill_of_materials(registry, found),
+        *_image(found),
         *_lock_file(root, found),
     )
+
+
+def _image(version: Version) -> Iterator[Proof]:
+    from mlops_pipelines.explain.image_labels import verify_image
+    from mlops_pipelines.release.images.engine import connect
+
+    digest = version.tags.get(record.IMAGE, "")
+    if not digest:
+        return
+    try:
+        with closing(connect()) as client:
+            yield from verify_image(client, version)
+    except MlopsError as error:
+        yield Proof("image", digest, f"cannot be looked at: {_one_line(error)}")
 
 
 def _snapshot(store: Store, version: Version) -> Iterator[Proof]:

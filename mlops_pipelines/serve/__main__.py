@@ -10,12 +10,16 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
 # One row is answered faster by one thread; to have effect, set before numpy is imported.
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
+
+# ONNX Runtime would set its own up as soon as it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import orjson
 
@@ -126,7 +130,10 @@ def _end_with_stdin() -> None:
     # Not through sys.stdin, whose lock a thread would hold when the interpreter ends.
     while os.read(0, 4096):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    # As the first process of a container, a signal without a handler yet is lost.
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -12,6 +12,7 @@ answered alike alone and among others.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -142,6 +143,8 @@ def _refuse_infinite(scores: list[float]) -> None:
 
 
 def _session(graph: bytes) -> Any:
+    # Read when it is imported; what it sets up there, disable_telemetry_events only silences.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
