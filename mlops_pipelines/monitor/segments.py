@@ -15,7 +15,10 @@ from mlops_pipelines.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(?P<stem>.+)-(?P<milliseconds>\d+)-(?P<pid>\d+)\.ndjson")
+_NAME = re.compile(
+    r"(?P<stem>.+)-(?P<milliseconds>\d+)-(?P<pid>\d+)(?P<locked>\.[0-9a-f]+)?\.ndjson"
+)
+"""As serve.log names them; servers of before this locked nothing, and their names say so."""
 _CLOCK_SLACK = 60.0
 """Seconds by which a process may seem younger than what it wrote, when the clock was set."""
 
@@ -36,21 +39,24 @@ def compacting(log_dir: Path) -> Iterator[None]:
 
 
 def finished(log_dir: Path) -> frozenset[Path]:
-    """Segments that nobody will write to again: rotated, or their process is gone.
+    """Segments that nobody will write to again: let go of, rotated, or their process is gone.
 
     To be asked before reading: what is finished now is read whole afterwards.
     """
     names = {path: _NAME.fullmatch(path.name) for path in log_dir.glob("*.ndjson")}
     newest: dict[tuple[str, str], int] = {}
     for match in filter(None, names.values()):
-        writer = (match["stem"], match["pid"])
-        newest[writer] = max(newest.get(writer, 0), int(match["milliseconds"]))
+        if not match["locked"]:
+            writer = (match["stem"], match["pid"])
+            newest[writer] = max(newest.get(writer, 0), int(match["milliseconds"]))
     return frozenset(
         path
         for path, match in names.items()
         if match
         and (
-            int(match["milliseconds"]) < newest[match["stem"], match["pid"]]
+            not _held(path)
+            if match["locked"]
+            else int(match["milliseconds"]) < newest[match["stem"], match["pid"]]
             or not _lives(int(match["pid"]), int(match["milliseconds"]) / 1000)
         )
     )
@@ -72,6 +78,18 @@ def set_aside(path: Path, corrupt: int) -> None:
         kept.name,
     )
     path.replace(kept)
+
+
+def _held(path: Path) -> bool:
+    """Whether a writer, in whatever container of this machine, still has the segment locked."""
+    try:
+        with path.open("rb") as segment:
+            fcntl.flock(segment, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _lives(pid: int, wrote: float) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +32,11 @@ Done = Callable[[LogError | None], None]
 
 
 class SegmentWriter:
-    """Appends lines to `<folder>/<stem>-<unix ms>-<pid>.ndjson`, beginning anew at `rotate_bytes`.
+    """Appends lines to `<stem>-<unix ms>-<pid>.<random>.ndjson`, beginning anew at `rotate_bytes`.
+
+    A segment is locked (flock) as long as it may be written to, which processes of other containers
+    see too; the kernel lets go of it however the writer ends. Where the file system knows no locks,
+    its name lacks `.<random>`: then only the process id tells whether its writer lives.
 
     With `fsync`, lines count as written once they are on the disk. What is appended while a sync
     is under way shares the next one, so that many requests cost one (group commit). After a failure
@@ -134,29 +140,35 @@ class SegmentWriter:
                 return self._fd
             self._abandon()
         self._folder.mkdir(parents=True, exist_ok=True)
-        milliseconds = time.time_ns() // 1_000_000
-        while True:
-            path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}.ndjson"
-            try:
-                fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-                break
-            except FileExistsError:
-                milliseconds += 1
+        # It is locked, and has its header, before it has a name that others look for.
+        unnamed = self._folder / f".{secrets.token_hex(8)}.new"
+        fd = os.open(unnamed, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         try:
+            locked = _lock(fd)
             if os.write(fd, self._header) != len(self._header):
                 raise OSError(None, "the header does not fit")
+            self._name(unnamed, locked)
             if self._fsync:
                 _sync(fd)
                 _sync_folder(self._folder)
         except OSError:
             os.close(fd)
             with contextlib.suppress(OSError):
-                path.unlink()
+                unnamed.unlink()
             raise
         self.bytes_written += len(self._header)
         self._size = len(self._header)
         self._fd = fd
         return fd
+
+    def _name(self, unnamed: Path, locked: bool) -> None:
+        milliseconds = time.time_ns() // 1_000_000
+        unique = f".{secrets.token_hex(4)}" if locked else ""
+        path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
+        while path.exists():
+            milliseconds += 1
+            path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
+        unnamed.rename(path)
 
     def _abandon(self) -> None:
         """Let go of the segment; who waits for it is still answered."""
@@ -242,6 +254,15 @@ def _synced(fd: int, close: bool) -> tuple[OSError | None, float]:
     if close:
         os.close(fd)
     return error, seconds
+
+
+def _lock(fd: int) -> bool:
+    """Whether the file could be locked, which some file systems cannot."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -28,6 +32,15 @@ def lines(*rows: Prediction | LabelRow) -> bytes:
     return b"".join(orjson.dumps(tuple(one)) + b"\n" for one in rows)
 
 
+def locked(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def write(writer: SegmentWriter, rows: Sequence[Prediction | LabelRow]) -> None:
     asyncio.run(writer.append_and_wait(lines(*rows)))
 
@@ -41,6 +54,38 @@ def test_what_is_written_is_read(tmp_path: Path, fsync: bool) -> None:
     assert (segment.header, segment.rows, segment.corrupt) == (HEADER, [row(1), row(2), row(3)], 0)
     assert writer.bytes_written == segment.path.stat().st_size
     writer.close()
+
+
+def test_a_segment_is_locked_until_its_writer_lets_go_of_it(tmp_path: Path) -> None:
+    first, second = (SegmentWriter(tmp_path, "m-v1", HEADER, fsync=False) for _ in range(2))
+    write(first, [row(1)])
+    write(second, [row(2)])
+    paths = sorted(tmp_path.iterdir(), key=lambda path: b"p2" in path.read_bytes())
+    # In containers every writer is process 1: a name must be of one writer alone all the same.
+    assert [path.name.count(f"-{os.getpid()}.") for path in paths] == [1, 1]
+    assert [locked(path) for path in paths] == [True, True]
+    first.close()
+    assert [locked(path) for path in paths] == [False, True]
+    second.close()
+
+
+def test_a_writer_that_is_killed_lets_go_of_its_segment(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, sys, time
+from pathlib import Path
+from mlops_pipelines.serve.log import SegmentWriter
+writer = SegmentWriter(Path({str(tmp_path)!r}), "m-v1", {{"schema": 1, "kind": "predictions"}})
+asyncio.run(writer.append_and_wait(b"[1]\\n"))
+print("kept", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"kept\n"
+        (path,) = tmp_path.iterdir()
+        assert locked(path)
+        process.kill()
+    assert not locked(path)
 
 
 def test_labels_are_segments_of_their_own(tmp_path: Path) -> None:
