@@ -37,7 +37,8 @@ class Workbench:
         """Where bundles run."""
         from mlops_pipelines.release.targets.opening import open_target
 
-        return open_target(self.project.environment.target, self.project.serving_home)
+        releases = {each.spec.name: each.spec.release for each in self.project.models.values()}
+        return open_target(self.project.environment.target, self.project.serving_home, releases)
 
     @cached_property
     def defs(self) -> Definitions:

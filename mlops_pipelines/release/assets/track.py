@@ -8,16 +8,18 @@ import dagster as dg
 from mlops_pipelines.keys import asset_key, shared, versions_of
 from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import TargetResource
+from mlops_pipelines.spec import ModelSpec
 
 if TYPE_CHECKING:
     from mlops_pipelines.release.targets.target import Target
 
 
-def open_target(target: TargetResource) -> "Target":
-    """The place where bundles run."""
+def open_target(target: TargetResource, *specs: ModelSpec) -> "Target":
+    """The place where bundles of these models run."""
     from mlops_pipelines.release.targets import opening
 
-    return opening.open_target(target.parsed, Path(target.home))
+    releases = {spec.name: spec.release for spec in specs}
+    return opening.open_target(target.parsed, Path(target.home), releases)
 
 
 def in_release_track(declared: Declared, name: str, upstream: str) -> dict[str, Any]:

@@ -46,13 +46,14 @@ def start_worker(
 ) -> subprocess.Popen[bytes]:
     """A worker of `bundle` in a session of its own, which outlives this process unless `attached`.
 
-    It waits: it answers on its private socket, and takes no traffic from `listener` yet. Raises
+    It waits: it answers on its private socket, and takes no traffic from `listener` yet. The log
+    of one that is attached is not kept, and so not synced. Raises
     TargetError where the bundle is not what was built, or signed.
     """
     check(bundle)
     command = [*serve_command(bundle), "--listen-fd", str(listener.fileno())]
     command += ["--log-dir", str(log_dir), "--control-dir", str(control_dir)]
-    command += ["--attached"] if attached else []
+    command += ["--attached", "--no-fsync"] if attached else []
     with _bounded(worker_log).open("ab") as output:
         process = subprocess.Popen(
             command,

@@ -1,0 +1,170 @@
+"""The gateway's configuration, from its state.
+
+https://docs.haproxy.org/2.6/configuration.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from mlops_pipelines.release.gateway.state import Entry, Route, State
+
+UNKNOWN_MODEL = "unknown_model"
+BACKEND = "model_"
+ERROR_LIMIT = 3
+"""Answers of 500 and above, one after the other, after which a server is a failing one: under
+eight connections seven more may be under way, and at most ten requests fail in all."""
+NEVER = 1_000_000
+"""Health checks to pass before a server that failed takes traffic by itself: its health page may
+be green while its answers are not, so only `tidy` brings it back."""
+
+_SAID: Mapping[int, tuple[str, tuple[str, ...]]] = {
+    400: ("the request is no HTTP that is understood", ()),
+    408: ("the request was not complete in time", ()),
+    413: ("the request is too long", ()),
+    500: ("the gateway failed", ()),
+    502: ("the model gave no answer that is understood; try again", ()),
+    503: ("no replica of this model answers; try again", ("retry-after", "1")),
+    504: ("the model did not answer in time", ()),
+}
+
+_HEAD = """\
+# Written by the gateway's own module; what is changed here by hand is lost.
+global
+    stats socket {socket} mode 600 level admin expose-fd listeners
+    server-state-file {servers}
+    hard-stop-after 60s
+    maxconn 8192
+    # A request is sent again, to another replica, only if it fits.
+    tune.bufsize 65536
+
+defaults
+    mode http
+    load-server-state-from-file global
+    timeout connect 500ms
+    timeout client 60s
+    timeout http-request 60s
+    timeout http-keep-alive 60s
+    timeout queue 10s
+    timeout server {patience}s
+    timeout check 1s
+    option redispatch 1
+    option http-buffer-request
+    # More than the errors that make a server a failing one: the last tries find another.
+    retries 8
+    retry-on conn-failure empty-response response-timeout
+"""
+
+_FRONTEND = """\
+frontend models
+    bind {address}
+    acl asks_health path /health
+    http-request return status 200 content-type {json} string {healthy} if asks_health
+    # What is sent twice after a failure has one id, so that its row counts once.
+    acl named req.hdr(x-request-id) -m len 1:128
+    acl named req.hdr(traceparent) -m found
+    http-request set-header x-request-id %[uuid()] unless named
+    use_backend {backend}%[path,field(3,/)] if {{ path_beg /models/ }}
+    default_backend {unknown}
+
+frontend metrics
+    bind {stats}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    http-request return status 404
+
+backend {unknown}
+    http-request return status 404 content-type {json} string {missing}
+"""
+
+_BACKEND = """\
+backend {name}
+    balance roundrobin
+    http-request set-path %[path,regsub(^/models/[^/]+/?,/)]
+    option httpchk
+    http-check send meth GET uri /health/ready ver HTTP/1.1 hdr host gateway hdr connection close
+    # An address may have gone to a replica of another model.
+    http-check expect status 200
+    http-check expect string {model}
+"""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where HAProxy listens, as it sees it itself: `host:port`s, and a folder for its socket.
+
+    A replica that has not answered after `patience` seconds hangs: another is asked.
+    """
+
+    models: str
+    stats: str
+    folder: str
+    patience: int = 30
+
+
+def render(state: State, listening: Listening) -> str:
+    """The whole configuration."""
+    errors = "".join(_error_page(status) for status in _SAID)
+    parts = [
+        _HEAD.format(
+            socket=f"{listening.folder}/admin.sock",
+            servers=f"{listening.folder}/servers.state",
+            patience=listening.patience,
+        )
+        + errors,
+        _FRONTEND.format(
+            address=listening.models,
+            stats=listening.stats,
+            backend=BACKEND,
+            unknown=UNKNOWN_MODEL,
+            json="application/json",
+            healthy=_quoted({"ready": True}),
+            missing=_quoted({"error": "there is no such model; expected /models/<model>/…"}),
+        ),
+    ]
+    parts += [_backend(state.routes[model]) for model in sorted(state.routes)]
+    return "\n".join(parts)
+
+
+def backend_name(model: str) -> str:
+    """HAProxy's name of a model."""
+    return BACKEND + model
+
+
+def server_arguments(entry: Entry) -> str:
+    """Address and options of a server, as a configuration and `add server` take them."""
+    server = entry.server
+    found = f"{_address(server.address)}:{server.port} check inter 500ms fastinter 200ms fall 3"
+    found += f" maxconn {server.most} weight {entry.weight}"
+    if entry.backup:
+        # The last that answers is not taken away for what a caller's own rows may have caused.
+        return f"{found} rise 2 backup"
+    return f"{found} rise {NEVER} observe layer7 error-limit {ERROR_LIMIT} on-error mark-down"
+
+
+def _backend(route: Route) -> str:
+    lines = [
+        f"    server {entry.name} {server_arguments(entry)}{'' if entry.enabled else ' disabled'}\n"
+        for entry in route.entries()
+    ]
+    return _BACKEND.format(
+        name=backend_name(route.model), model=f'\'"model":"{route.model}"\''
+    ) + "".join(lines)
+
+
+def _address(address: str) -> str:
+    return f"[{address}]" if isinstance(ip_address(address), IPv6Address) else address
+
+
+def _error_page(status: int) -> str:
+    sentence, header = _SAID[status]
+    page = f"http-error status {status} content-type application/json"
+    page += f" string {_quoted({'error': sentence})}"
+    return f"    {page}{f' hdr {header[0]} {header[1]}' if header else ''}\n"
+
+
+def _quoted(content: Mapping[str, object]) -> str:
+    """JSON as one word of the configuration."""
+    return "'" + json.dumps(content) + "'"

@@ -1,0 +1,1 @@
+"""Bundles become images, and run as containers behind a gateway."""

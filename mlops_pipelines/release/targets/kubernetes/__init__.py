@@ -1,0 +1,1 @@
+"""Versions as objects of a Kubernetes cluster."""
