@@ -136,6 +136,7 @@ def test_the_whole_graph_of_one_model(project_root: Path) -> None:
         ("evaluation", "meets_thresholds"): True,
         ("evaluation", "no_worse_than_champion"): True,
         ("evaluation", "onnx_agrees"): False,
+        ("evaluation", "shadow"): True,
         ("security_report", "secure"): True,
         ("image", "serves"): True,
         ("predictions", "expectations"): False,

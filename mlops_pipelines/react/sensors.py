@@ -6,26 +6,19 @@ They start RUNNING, read the event log from a cursor, and do nothing twice.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster import DagsterInstance
 
 from mlops_pipelines import record
-from mlops_pipelines.errors import MlopsError
 from mlops_pipelines.keys import asset_key, check_key, run_tags
 from mlops_pipelines.react.alerts import Alerts
 from mlops_pipelines.react.evaluations import Cursor, Evaluation, evaluation_of, new_evaluations
 from mlops_pipelines.react.materializations import Materialized, new_materializations
 from mlops_pipelines.react.rollback import Decision, Evidence, decide
-from mlops_pipelines.release.assets.track import open_target
-from mlops_pipelines.resources import (
-    AlertsResource,
-    MlflowResource,
-    StoreResource,
-    TargetResource,
-)
+from mlops_pipelines.react.services import services_sensor
+from mlops_pipelines.resources import AlertsResource, MlflowResource
 from mlops_pipelines.spec import ModelSpec
 
 NIGHTLY = {
@@ -39,7 +32,7 @@ first that judged a version says which version the night is about."""
 ALERTED = {
     "training_data": ("expectations",),
     "model": ("not_overfit",),
-    "evaluation": ("meets_thresholds", "no_worse_than_champion"),
+    "evaluation": ("meets_thresholds", "no_worse_than_champion", "shadow"),
     "security_report": ("secure",),
     "image": ("serves",),
     "predictions": ("expectations",),
@@ -50,7 +43,7 @@ ALERTED = {
 
 def sensors(specs: Mapping[str, ModelSpec], rollback_jobs: Sequence[Any]) -> list[Any]:
     """The sensors of the code location; `rollback_jobs` are the `<model>_rollback` jobs."""
-    found: list[Any] = [_alerts_sensor(specs), _services_sensor(specs)]
+    found: list[Any] = [_alerts_sensor(specs), services_sensor(specs)]
     if rollback_jobs:
         found.append(_rollback_sensor(specs, rollback_jobs))
     return found
@@ -244,38 +237,3 @@ def _failed_runs(
         if run.run_id not in explained:
             model = run.tags.get("mlops/model", "")
             yield model, f"{run.job_name} failed", f"run {run.run_id}"
-
-
-def _services_sensor(specs: Mapping[str, ModelSpec]) -> dg.SensorDefinition:
-    @dg.sensor(
-        name="scale_services",
-        minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts workers that are missing, and makes the books follow the traffic.",
-    )
-    def scale_services(
-        context: dg.SensorEvaluationContext,
-        mlflow: MlflowResource,
-        store: StoreResource,
-        target: TargetResource,
-    ) -> Any:
-        from mlops_pipelines.release.rollout import reconcile
-        from mlops_pipelines.train.registry import Registry
-
-        registry, place = Registry(mlflow.tracking_uri, mlflow.artifact_root), open_target(target)
-        mended = []
-        for model, spec in specs.items():
-            if not (Path(target.home) / model).exists():
-                continue
-            try:
-                sentence = reconcile(registry, store.open(), place, spec)
-            except MlopsError as error:
-                context.log.error(f"{model}: {error}")
-                continue
-            if sentence:
-                mended.append(f"{model}: {sentence}")
-        for line in mended:
-            context.log.info(line)
-        return dg.SkipReason("; ".join(mended) or "every service is as it should be")
-
-    return scale_services

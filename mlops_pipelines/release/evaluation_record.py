@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlops_pipelines.measure.intervals import PairedDifference
     from mlops_pipelines.release.evaluate import Evaluation, GateResult, SliceResult
+    from mlops_pipelines.release.shadow import Shadowed
 
 EVALUATION = "evaluation.json"
 """Artifact of a version: `evaluation_document` of it, as it was evaluated last."""
 
 
-def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_document(evaluation: Evaluation, shadowed: Shadowed | None = None) -> dict[str, Any]:
     """An evaluation as a JSON value; intervals are of 95 %, numbers that are undefined null."""
     from mlops_pipelines.release.evaluate import SEED
 
@@ -33,6 +34,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "slices": [_slice(each) for each in evaluation.slices],
         "gates": [_gate(each) for each in evaluation.gates],
         "fairness": [each.as_dict() for each in evaluation.fairness],
+        "shadow": None if shadowed is None else shadowed.document(),
     }
 
 

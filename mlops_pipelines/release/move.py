@@ -1,115 +1,107 @@
-"""The steps of one release: traffic first, then the books."""
+"""The steps of one release: traffic first, then the books.
+
+Behind a gateway each move is written down before it is made (strategy.progress), so that who comes
+after a killed run can tell a move that was begun from traffic that the gateway moved by itself.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlops_pipelines import record
 from mlops_pipelines.errors import (
     MlopsError,
-    NotFoundError,
     ReleaseError,
     TargetError,
-    TrackingError,
 )
 from mlops_pipelines.logs import step
+from mlops_pipelines.release import ledger
+from mlops_pipelines.release.answering import unanswered
 from mlops_pipelines.release.bundle import bundle_of
+from mlops_pipelines.release.deployment import Deployment
 from mlops_pipelines.release.golden import rehearse
-from mlops_pipelines.release.targets.target import Service, Target
+from mlops_pipelines.release.logged import logged_since
+from mlops_pipelines.release.replay import Replay, replay_beside_log
+from mlops_pipelines.release.strategy import progress
+from mlops_pipelines.release.strategy.drive import Clock, Versions, drive
+from mlops_pipelines.release.strategy.progress import Progress
+from mlops_pipelines.release.targets.target import Service, Target, WeightedTarget
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry, Version
 
-ANSWER_SECONDS = 10.0
+ATTEMPTS = 3
+"""So often a target is asked to take the traffic back, one second apart."""
+CLOCK = Clock()
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """A version that took the traffic, or had it already (`unchanged`).
+class Move:
+    """The steps of one release of a model, while its lock is held.
 
-    `previous` is the version that served before. `rehearsal` says whether the version to return to
-    could take the traffic back; `quarantined` is the version that failed, after a rollback.
+    `log` is told of each step of a canary, which may take an hour.
     """
 
-    model: str
-    version: int
-    previous: int | None
-    address: str
-    replicas: int
-    seconds: float
-    rehearsal: str
-    action: Literal["deploy", "rollback", "unchanged"]
-    actor: str
-    reason: str
-    quarantined: int | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def sentence(self) -> str:
-        """What happened, for a log line or an alert."""
-        if self.action == "unchanged":
-            return f"{self.model} version {self.version} serves at {self.address} already"
-        verb = "rolled back to" if self.action == "rollback" else "deployed"
-        before = f", in place of version {self.previous}" if self.previous is not None else ""
-        why = f": {self.reason}" if self.reason else ""
-        return (
-            f"{verb} {self.model} version {self.version} at {self.address}{before} "
-            f"({self.seconds:.1f} s, by {self.actor}){why}"
-        )
-
-
-class Move:
-    """The steps of one release of a model, while its lock is held."""
-
-    def __init__(self, registry: Registry, store: Store, target: Target, spec: ModelSpec) -> None:
-        self._registry = registry
-        self._store = store
-        self._target = target
-        self._spec = spec
-        self._model = spec.name
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        target: Target,
+        spec: ModelSpec,
+        log: logging.Logger = logger,
+        clock: Clock = CLOCK,
+    ) -> None:
+        self.registry = registry
+        self.store = store
+        self.target = target
+        self.spec = spec
+        self.model = spec.name
+        self._log = log
+        self._clock = clock
 
     def serving(self) -> int | None:
         """The version that has the traffic."""
-        service = self._target.service(self._model)
+        service = self.target.service(self.model)
         return service.version if service else None
 
-    def to(self, found: Version, actor: str, reason: str) -> Deployment:
-        """Give the traffic to `found`, then write it down."""
+    def bundle(self, version: int) -> Path:
+        """The folder of a version's bundle; raises ReleaseError where it has none."""
+        return bundle_of(self.registry, self.store, self.model, version)
+
+    def to(self, found: Version, actor: str, reason: str, gradually: bool = False) -> Deployment:
+        """Give the traffic to `found`, then write it down; `gradually` as is declared."""
         started = time.monotonic()
-        before = self._target.service(self._model)
+        before = self.target.service(self.model)
         served = before.version if before else None
-        bundle = bundle_of(self._registry, self._store, self._model, found.version)
+        bundle = self.bundle(found.version)
         back = self.return_to(found.version)
+        steps: tuple[str, ...] = ()
         with ThreadPoolExecutor(1) as pool:
-            rehearsed = pool.submit(self._rehearse, back)
-            with step(logger, "switch", model=self._model, version=found.version):
-                release = self._spec.release
-                service = self._target.switch(
-                    self._model, bundle, self._replicas(before), release.port
-                )
-            with step(logger, "verify", model=self._model, version=found.version):
+            rehearsed = pool.submit(self._rehearsal(back))
+            if gradually and before is not None and served not in (None, found.version):
+                steps = self._step_by_step(found.version, before, bundle)
+            service = self._switch(found.version, before, bundle)
+            with step(logger, "verify", model=self.model, version=found.version):
                 self._verify(service, found.version, served)
             rehearsal = rehearsed.result()
         same = before is not None and before.bundle == service.bundle
-        champion = self._registry.champion(self._model)
+        champion = self.registry.champion(self.model)
         if not same or champion != found.version:
-            self._write(found.version, back, actor)
+            ledger.write(self.registry, self.model, found.version, back, actor)
+        self.over(found.version)
         older = served is not None and found.version < served
         return Deployment(
-            model=self._model,
+            model=self.model,
             version=found.version,
             previous=served if served != found.version else back,
             address=service.address,
@@ -119,139 +111,170 @@ class Move:
             action="unchanged" if same else ("rollback" if older else "deploy"),
             actor=actor,
             reason=reason,
+            strategy="canary" if steps else "blue_green",
+            steps=steps,
+            shares=dict(service.shares),
+            standby=service.standby,
+        )
+
+    def rollback(self, found: Version, actor: str, reason: str, failed: int) -> Deployment:
+        """Give the traffic to `found` at once, and end what runs of the version that failed."""
+        done = self.to(found, actor, reason)
+        self.expel(failed)
+        standby = None if done.standby == failed else done.standby
+        return replace(
+            done, action="rollback", previous=failed, quarantined=failed, standby=standby
         )
 
     def return_to(self, version: int) -> int | None:
-        """Where a rollback from `version` would lead: never to a version in quarantine.
+        """Where a rollback from `version` would lead: never to a version in quarantine."""
+        return ledger.return_to(self.registry, self.model, version, self.serving())
 
-        What serves now, then the champion and `previous` of the books, then the version that was
-        deployed last.
+    def take_back(self, left: Progress) -> int | None:
+        """Give all traffic to the version that had it before `left`, and end the other.
+
+        Where the one before does not answer any more and the gateway has given its traffic to the
+        other already, that one keeps it. Returns who has it.
         """
-        versions = {v.version: v for v in self._registry.versions(self._model)}
-        fit = [
-            v.version
-            for v in versions.values()
-            if v.version != version and record.QUARANTINED not in v.tags and record.BUNDLE in v.tags
-        ]
-        aliases = {alias: v.version for v in versions.values() for alias in v.aliases}
-        first = (self.serving(), aliases.get(record.CHAMPION), aliases.get(record.PREVIOUS))
-        named = next((v for v in first if v in fit), None)
-        if named is not None:
-            return named
-        deployed = [v for v in fit if record.DEPLOYED_AT in versions[v].tags]
-        return max(deployed, key=lambda v: versions[v].tags[record.DEPLOYED_AT], default=None)
+        service = self.target.service(self.model)
+        serving = service.version if service else None
+        winner, loser = left.before, left.version
+        if winner is not None and serving != winner:
+            replicas, port = self._replicas(service), self.spec.release.port
+            try:
+                self.target.switch(self.model, self.bundle(winner), replicas, port)
+            except TargetError:
+                if serving != left.version:
+                    raise
+                winner, loser = loser, winner
+                self.target.switch(self.model, self.bundle(winner), replicas, port)
+        self.expel(loser)
+        if winner is not None:
+            self.over(winner)
+        return winner
 
-    def mend_books(self) -> list[str]:
-        """Let the books follow the traffic."""
-        served, champion = self.serving(), self._registry.champion(self._model)
-        if served is None or served == champion:
-            return []
-        self._write(served, self.return_to(served), "reconcile")
-        named = f"version {champion}" if champion is not None else "no version"
-        return [f"version {served} has the traffic and the books named {named}: mended"]
+    def expel(self, version: int) -> bool:
+        """End what runs of a version beside the one that serves; False where nothing does."""
+        service = self.target.service(self.model)
+        if service is None or service.version == version:
+            return False
+        if not isinstance(self.target, WeightedTarget):
+            return False
+        if version not in service.shares and all(one.version != version for one in service.others):
+            return False
+        self.target.withdraw(self.model, version)
+        return True
 
-    def revive(self) -> list[str]:
-        """Start the workers that are wanted and do not live."""
-        service = self._target.service(self._model)
-        if service is None or len(service.replicas) >= service.wanted:
-            return []
-        if service.version is not None:
-            missing = service.wanted - len(service.replicas)
-            self._target.scale(self._model, service.wanted)
-            return [f"{missing} of {service.wanted} workers were missing: started"]
-        champion = self._registry.champion(self._model)
-        if champion is None:
-            return []
-        bundle = bundle_of(self._registry, self._store, self._model, champion)
-        self._target.switch(self._model, bundle, service.wanted, self._spec.release.port)
-        return [f"no worker lived: started version {champion} again"]
+    def over(self, version: int) -> None:
+        """Behind a gateway: remember that `version` was given all traffic, and by us."""
+        if isinstance(self.target, WeightedTarget):
+            progress.finish(self.target, self.model, version)
 
-    def finish_rollback(self) -> list[str]:
-        """Move on from a champion that was quarantined after it was deployed."""
-        champion = self._registry.champion(self._model)
-        if champion is None or champion != self.serving():
-            return []
-        tags = self._registry.version(self._model, champion).tags
-        quarantined = tags.get(record.QUARANTINED_AT, "")
-        if not quarantined or quarantined <= tags.get(record.DEPLOYED_AT, ""):
-            return []
-        back = self.return_to(champion)
-        if back is None:
-            return []
-        found = self._registry.version(self._model, back)
-        self.to(found, "reconcile", f"the rollback from version {champion} was interrupted")
-        return [f"the rollback from version {champion} was interrupted: version {back} serves"]
+    def _switch(self, version: int, before: Service | None, bundle: Path) -> Service:
+        served = before.version if before else None
+        if isinstance(self.target, WeightedTarget) and served != version:
+            last = progress.progress_of(self.target, self.model)
+            if last is None or last.over or last.version != version:
+                progress.keep(self.target, self.model, Progress("blue_green", served, version, 100))
+        with step(logger, "switch", model=self.model, version=version):
+            try:
+                return self.target.switch(
+                    self.model, bundle, self._replicas(before), self.spec.release.port
+                )
+            except MlopsError:
+                if served is not None and self.serving() == served:
+                    self.over(served)
+                raise
+
+    def _step_by_step(self, version: int, before: Service, bundle: Path) -> tuple[str, ...]:
+        """Lead a canary to all traffic, as far as it is declared; raises ReleaseError."""
+        champion, declared = before.version, self.spec.release
+        if declared.strategy != "canary" or champion is None or version < champion:
+            return ()
+        target = self.target
+        if not isinstance(target, WeightedTarget):
+            said = f"target {target.kind} has no gateway: it took all traffic at once"
+            self._log.info(f"{self.model} version {version}: {said}")
+            return (said,)
+        versions = Versions(self.model, champion, version, bundle, self._replicas(before))
+        left = Progress("canary", champion, version, 0)
+        try:
+            done = drive(
+                target,
+                declared.canary,
+                versions,
+                partial(self._compare, versions),
+                self._log,
+                self._clock,
+            )
+        except BaseException:
+            self.take_back(left)
+            raise
+        if done.percent == 100:
+            return done.steps
+        if done.blame:
+            ledger.quarantine(
+                self.registry, self.model, version, f"canary at {done.percent} %: {done.fault}"
+            )
+        raise ReleaseError(
+            f"{self.model} version {version} was taken back at {done.percent} % of the traffic: "
+            f"{done.fault}; {self._back(left)}"
+        )
+
+    def _compare(self, versions: Versions, since: datetime) -> Replay | None:
+        """How the challenger answers what the champion answered since then; None for nothing."""
+        most, log_dir = self.spec.release.shadow.rows, self.target.log_dir(self.model)
+        rows = logged_since(log_dir, versions.champion, since, most) if most else ()
+        return replay_beside_log(rows, versions.bundle) if rows else None
+
+    def _back(self, left: Progress) -> str:
+        """The traffic goes back; what can be said of it. A target that fails is asked again."""
+        for attempt in reversed(range(ATTEMPTS)):
+            try:
+                back = self.take_back(left)
+                break
+            except MlopsError as error:
+                if not attempt:
+                    return f"the way back failed ({error}); the next tick of scale_services goes it"
+                self._clock.sleep(1.0)
+        if back != left.before:
+            return f"version {back} has all traffic, since version {left.before} does not answer"
+        service = self.target.service(self.model)
+        reason = unanswered(service.address, self.model, back or 0) if service else "nothing runs"
+        return f"version {back} has all traffic" + (f", but {reason}" if reason else "")
 
     def _replicas(self, service: Service | None) -> int:
         """As many as run now, within the declared bounds."""
-        bounds = self._spec.release.replicas
+        bounds = self.spec.release.replicas
         return min(max(service.wanted if service else 0, bounds.min), bounds.max)
 
-    def _rehearse(self, version: int | None) -> str:
+    def _rehearsal(self, version: int | None) -> Callable[[], str]:
+        """Says whether `version` could take the traffic back; only looking it up is done here."""
         if version is None:
-            return "there is no earlier version to return to"
+            return lambda: "there is no earlier version to return to"
         try:
-            bundle = bundle_of(self._registry, self._store, self._model, version)
+            bundle = self.bundle(version)
         except MlopsError as error:
-            return f"version {version} could not take the traffic back: {error}"
-        holds, sentence = rehearse(bundle)
-        if holds:
-            return f"version {version} could take the traffic back: {sentence}"
-        return f"version {version} could not take the traffic back: {sentence}"
+            obstacle = f"version {version} could not take the traffic back: {error}"
+            return lambda: obstacle
+
+        def say() -> str:
+            holds, sentence = rehearse(bundle)
+            could = "could" if holds else "could not"
+            return f"version {version} {could} take the traffic back: {sentence}"
+
+        return say
 
     def _verify(self, service: Service, version: int, served: int | None) -> None:
         """Ask at the public address who answers; anyone else than `version` undoes the move."""
-        reason = _unanswered(service.address, self._model, version)
+        reason = unanswered(service.address, self.model, version)
         if reason is None:
             return
         moved = served is not None and served != version
         if not moved:
-            raise TargetError(f"{self._model} version {version} was started, but {reason}")
-        bundle = bundle_of(self._registry, self._store, self._model, served or 0)
-        self._target.switch(self._model, bundle, service.wanted, self._spec.release.port)
+            raise TargetError(f"{self.model} version {version} was started, but {reason}")
+        back = self.take_back(Progress("blue_green", served, version, 100))
         raise TargetError(
-            f"{self._model} version {version} took the traffic, but {reason}; version {served} "
-            "serves again"
+            f"{self.model} version {version} took the traffic, but {reason}; version {back} "
+            f"serves {'again' if back == served else 'on'}"
         )
-
-    def _write(self, version: int, back: int | None, actor: str) -> None:
-        """Aliases and tags; `previous` first, so that the old champion is not forgotten."""
-        try:
-            with step(logger, "alias_previous", model=self._model, version=version):
-                current = self._registry.previous(self._model)
-                if back is not None:
-                    self._registry.set_alias(self._model, record.PREVIOUS, back)
-                elif current is not None:
-                    self._registry.drop_alias(self._model, record.PREVIOUS)
-            with step(logger, "alias_champion", model=self._model, version=version):
-                self._registry.set_alias(self._model, record.CHAMPION, version)
-            with step(logger, "tag", model=self._model, version=version):
-                tags = {record.DEPLOYED_AT: now(), record.DEPLOYED_BY: actor}
-                self._registry.tag(self._model, version, tags)
-        except (TrackingError, NotFoundError) as error:
-            raise ReleaseError(
-                f"{self._model} version {version} has the traffic, but MLflow could not be told: "
-                f"{error}; the next release, or the next tick of scale_services, mends it"
-            ) from error
-
-
-def _unanswered(address: str, model: str, version: int) -> str | None:
-    """What is wrong with the answer at the public address; None if it is this version's."""
-    request = urllib.request.Request(f"{address}/health/ready", headers={"connection": "close"})
-    try:
-        # A proxy of the environment has no business between this machine and itself.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=ANSWER_SECONDS) as response:
-            said = json.load(response)
-    except urllib.error.HTTPError as error:
-        return f"{address} answers {error.code}"
-    except (OSError, ValueError) as error:
-        return f"{address} does not answer: {error}"
-    if (said.get("model"), said.get("version")) != (model, version):
-        return f"{address} is answered by {said.get('model')} version {said.get('version')}"
-    return None
-
-
-def now() -> str:
-    """As tags hold times: they sort as text."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import BusyError, ReleaseError
 from mlops_pipelines.logs import step
-from mlops_pipelines.release.bundle import bundle_of
-from mlops_pipelines.release.move import Deployment, Move, now
-from mlops_pipelines.release.targets.target import Target
+from mlops_pipelines.release import ledger
+from mlops_pipelines.release.deployment import Deployment
+from mlops_pipelines.release.mend import (
+    Mended,
+    follow_gateway,
+    lost,
+    mend,
+    mend_books,
+    undo,
+)
+from mlops_pipelines.release.move import CLOCK, Move
+from mlops_pipelines.release.strategy.drive import Clock
+from mlops_pipelines.release.strategy.progress import ask_to_stop
+from mlops_pipelines.release.targets.target import Target, WeightedTarget
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry, Version
 
-__all__ = ["Deployment", "reconcile", "release", "roll_back", "when_free"]
+__all__ = ["Deployment", "Mended", "reconcile", "release", "roll_back", "when_free"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +51,25 @@ def release(
     *,
     reason: str = "",
     force: bool = False,
+    log: logging.Logger = logger,
+    clock: Clock = CLOCK,
 ) -> Deployment:
     """Put `version` in front of the traffic; an older one than the champion is a rollback by hand.
 
-    A quarantined version is refused unless `force`. Raises ReleaseError (BusyError where another
-    release is under way), NotFoundError, TrackingError; unless the message says otherwise, what
-    served before serves on.
+    A quarantined version is refused unless `force`. With strategy canary it takes the traffic step
+    by step, of which `log` is told; one that shows a fault gives it back and is quarantined. Raises
+    ReleaseError (BusyError where another release is under way), NotFoundError, TrackingError;
+    unless the message says otherwise, what served before serves on.
     """
     with target.lock(spec.name, actor):
-        move = Move(registry, store, target, spec)
+        move = Move(registry, store, target, spec, log, clock)
         found = registry.version(spec.name, version)
         if not force:
             _refuse_quarantined(found)
-        move.mend_books()
-        return move.to(found, actor, reason)
+        undo(move)
+        follow_gateway(move)
+        mend_books(move)
+        return move.to(found, actor, reason, gradually=True)
 
 
 def roll_back(
@@ -73,11 +90,16 @@ def roll_back(
     as `release` does; without a version to return to, or when that one does not answer, the
     failing one keeps serving.
     """
-    with target.lock(spec.name, actor):
+    with _stopping_a_canary(target, spec.name, actor), target.lock(spec.name, actor):
         move = Move(registry, store, target, spec)
+        undo(move)
         serving, champion = move.serving(), registry.champion(spec.name)
-        failing = failed if failed is not None else _failing(registry, spec, serving, champion, to)
-        if serving not in (None, failing, to) and not _was_left(registry, spec, failing, serving):
+        failing = failed if failed is not None else lost(move)
+        if failing is None:
+            failing = _failing(registry, spec, serving, champion, to)
+        # Where the gateway was faster, what is left is to make it last.
+        left = lost(move) == failing or _was_left(registry, spec, failing, serving)
+        if serving not in (None, failing, to) and not left:
             raise ReleaseError(
                 f"{spec.name}: version {serving} serves by now, not version {failing} that was to "
                 "be rolled back; nothing moved"
@@ -97,20 +119,11 @@ def roll_back(
             )
         found = registry.version(spec.name, to)
         _refuse_quarantined(found)
-        bundle_of(registry, store, spec.name, to)
+        move.bundle(to)
         # Written before traffic moves: a run killed in between is completed by the next.
         with step(logger, "quarantine", model=spec.name, version=failing):
-            if record.QUARANTINED not in registry.version(spec.name, failing).tags:
-                tags = {record.QUARANTINED_AT: now(), record.QUARANTINED: reason or "rolled back"}
-                registry.tag(spec.name, failing, tags)
-        done = move.to(found, actor, reason)
-        return replace(
-            done,
-            action="rollback",
-            previous=failing,
-            quarantined=failing,
-            evidence=evidence,
-        )
+            ledger.quarantine(registry, spec.name, failing, reason or "rolled back")
+        return replace(move.rollback(found, actor, reason, failing), evidence=evidence)
 
 
 def when_free(attempt: Callable[[], Deployment], seconds: float) -> Deployment:
@@ -129,21 +142,34 @@ def when_free(attempt: Callable[[], Deployment], seconds: float) -> Deployment:
             time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
 
-def reconcile(registry: Registry, store: Store, target: Target, spec: ModelSpec) -> str | None:
-    """Make reality and books agree after a crash; says what was mended, None where nothing was.
+def reconcile(registry: Registry, store: Store, target: Target, spec: ModelSpec) -> Mended:
+    """Make reality and books agree after a crash; says what was mended.
 
-    The books follow the traffic; where no worker lives though some are wanted, the champion is
-    started; missing workers are started; a rollback that was interrupted is completed. A model
-    that is being released right now is left alone.
+    A model that is being released right now is left alone. The traffic of a canary that was killed
+    goes back, unless it had all of it. Else the books follow the traffic: where the gateway took it
+    from the champion, that one is quarantined. Where no worker lives though some are wanted, the
+    champion is started; missing workers are started; a rollback that was interrupted is completed.
     """
     try:
         with target.lock(spec.name, "reconcile"):
-            mended = [*target.tidy(spec.name)]
-            move = Move(registry, store, target, spec)
-            mended += [*move.revive(), *move.mend_books(), *move.finish_rollback()]
-            return "; ".join(mended) or None
+            return mend(Move(registry, store, target, spec))
     except BusyError:
-        return None
+        return Mended(())
+
+
+@contextmanager
+def _stopping_a_canary(target: Target, model: str, actor: str) -> Iterator[None]:
+    """Where a canary holds the lock it is told to go back: a rollback cannot wait for an hour."""
+    try:
+        yield
+    except BusyError as busy:
+        if isinstance(target, WeightedTarget) and ask_to_stop(
+            target, model, f"a rollback was asked for by {actor}"
+        ):
+            raise BusyError(
+                f"{busy}: a canary is under way, and was told to go back, which takes seconds"
+            ) from busy
+        raise
 
 
 def _failing(

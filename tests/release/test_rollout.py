@@ -26,7 +26,7 @@ from mlops_pipelines.release.targets.processes import of_control_dir, staying
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.registry import Registry
-from tests.release.conftest import MODEL, World
+from tests.release.conftest import MODEL, World, cancer_spec
 from tests.release.killed import run_killed
 from tests.release.load import load, one_row
 
@@ -88,6 +88,7 @@ def test_the_life_of_three_versions_under_load(world: World) -> None:
             action="deploy",
             actor="bob",
             reason="better",
+            shares={2: 100},
         )
         assert aliases(world) == (2, 1)
 
@@ -115,12 +116,12 @@ def test_the_life_of_three_versions_under_load(world: World) -> None:
     with pytest.raises(NotFoundError):
         release(*books(world), 9, "bob")
     assert (answers_of(first.address), quarantined(world)) == ({1}, [2])
-    assert reconcile(*books(world)) is None
+    assert not reconcile(*books(world))
 
     forced = release(*books(world), 2, "bob", force=True)
     assert (forced.action, aliases(world)) == ("deploy", (2, 1))
     # Forced after its quarantine: no interrupted rollback, so it is left where it was put.
-    assert reconcile(*books(world)) is None
+    assert not reconcile(*books(world))
     older = release(*books(world), 1, "ann")
     assert (older.action, older.quarantined, aliases(world)) == ("rollback", None, (1, None))
 
@@ -211,13 +212,24 @@ def test_of_two_releases_at_once_one_wins(one_serves: World) -> None:
     assert release(*books(world), 1, "ann").action == "rollback"
 
 
+def test_without_a_gateway_a_canary_takes_all_traffic_at_once_and_says_so(
+    one_serves: World,
+) -> None:
+    world = one_serves
+    gradual = cancer_spec(release={"strategy": "canary"})
+    done = release(world.registry, world.store, world.target, gradual, 3, "bob")
+    assert (done.strategy, done.version) == ("canary", 3)
+    assert done.steps == ("target process has no gateway: it took all traffic at once",)
+    assert release(*books(world), 1, "ann").action == "rollback"
+
+
 def test_reconcile_leaves_a_release_under_way_alone(one_serves: World) -> None:
     world, found = one_serves, list[str | None]()
     with world.target.lock(MODEL, "a release"):
-        elsewhere = threading.Thread(target=lambda: found.append(reconcile(*books(world))))
+        elsewhere = threading.Thread(target=lambda: found.append(bool(reconcile(*books(world)))))
         elsewhere.start()
         elsewhere.join()
-    assert found == [None]
+    assert found == [False]
 
 
 def test_dead_workers_are_started_again(one_serves: World) -> None:
@@ -226,7 +238,7 @@ def test_dead_workers_are_started_again(one_serves: World) -> None:
     for pid in _pids(world):
         os.kill(pid, signal.SIGKILL)
         assert staying([pid], 5) == []
-    assert reconcile(*books(world)) == "no worker lived: started version 1 again"
+    assert str(reconcile(*books(world))) == "no worker lived: started version 1 again"
     assert (_address(world), answers_of(address)) == (address, {1})
 
 
@@ -257,7 +269,7 @@ def test_a_release_killed_after_any_step_leaves_one_version_and_is_mended(world:
         assert answers_of(address) == {now}, after
         assert world.registry.version(MODEL, now).tags[record.DEPLOYED_AT]
         assert len(_serving(world)) == 1, after
-        assert reconcile(*books(world)) is None, after
+        assert not reconcile(*books(world)), after
     assert not run_killed("release", len(RELEASE_STEPS) + 1, place(world), 2)
     assert aliases(world)[0] == 2
 
@@ -270,7 +282,7 @@ def test_a_rollback_killed_after_any_step_is_completed(world: World) -> None:
     # Killed when the failing version is in quarantine: it still serves.
     assert run_killed("roll_back", 1, place(world), None)
     assert (answers_of(address), quarantined(world), aliases(world)) == ({3}, [3], (3, 2))
-    said = reconcile(*books(world))
+    said = str(reconcile(*books(world)))
     assert said == "the rollback from version 3 was interrupted: version 2 serves"
     assert (answers_of(address), aliases(world)) == ({2}, (2, 1))
     # Killed when traffic has moved, and asked for again in the same words.

@@ -1,7 +1,8 @@
 """`deployment`: the version takes the traffic."""
 
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
@@ -13,6 +14,9 @@ from mlops_pipelines.logs import step
 from mlops_pipelines.project import Declared
 from mlops_pipelines.release.assets.track import in_release_track, open_target
 from mlops_pipelines.resources import MlflowResource, StoreResource, TargetResource
+
+if TYPE_CHECKING:
+    from mlops_pipelines.release.deployment import Deployment
 
 
 class DeploymentConfig(dg.Config):
@@ -55,7 +59,7 @@ def deployment_asset(declared: Declared) -> dg.AssetsDefinition:
         version = int(context.partition_key)
         registry = Registry(mlflow.tracking_uri, mlflow.artifact_root)
         actor = config.actor or f"dagster run {context.run.run_id[:8]}"
-        books = (registry, store.open(), open_target(target), spec)
+        books = (registry, store.open(), open_target(target, spec), spec)
         with step(context.log, "deploy", model=spec.name, version=version, run=context.run.run_id):
             if not config.force:
                 _passed_its_gates(registry.version(spec.name, version))
@@ -75,7 +79,13 @@ def deployment_asset(declared: Declared) -> dg.AssetsDefinition:
                 )
             else:
                 move = partial(
-                    release, *books, version, actor, reason=config.reason, force=config.force
+                    release,
+                    *books,
+                    version,
+                    actor,
+                    reason=config.reason,
+                    force=config.force,
+                    log=context.log,
                 )
             done = when_free(move, config.wait_seconds)
         context.log.info(done.sentence)
@@ -90,12 +100,33 @@ def deployment_asset(declared: Declared) -> dg.AssetsDefinition:
                 "actor": done.actor,
                 "reason": done.reason or "passed its gates",
                 "rehearsal": done.rehearsal,
+                "strategy": done.strategy,
+                "shares": dg.MetadataValue.json({str(v): p for v, p in done.shares.items()}),
+                **_steps(done),
+                **_standby(done, spec.release.standby_minutes),
                 "signature": signature,
                 **({"evidence": dg.MetadataValue.json(config.evidence)} if config.evidence else {}),
             }
         )
 
     return deployment
+
+
+def _steps(done: "Deployment") -> dict[str, dg.MetadataValue[Any]]:
+    if not done.steps:
+        return {}
+    return {"steps": dg.MetadataValue.md("\n".join(f"- {step}" for step in done.steps))}
+
+
+def _standby(done: "Deployment", minutes: float) -> dict[str, Any]:
+    """The version that is kept warm, and until when: a rollback to it is a switch, not a start."""
+    if done.standby is None:
+        return {}
+    until = datetime.now(UTC) + timedelta(minutes=minutes)
+    return {
+        "standby": done.standby,
+        "standby_until": dg.MetadataValue.timestamp(until.timestamp()),
+    }
 
 
 def _passed_its_gates(version: Any) -> None:

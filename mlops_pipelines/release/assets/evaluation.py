@@ -8,8 +8,8 @@ from mlops_pipelines import record
 from mlops_pipelines.keys import asset_key, versions_of
 from mlops_pipelines.logs import step
 from mlops_pipelines.project import Declared
-from mlops_pipelines.release.assets.track import blocking, in_release_track
-from mlops_pipelines.resources import MlflowResource, ProjectResource, StoreResource
+from mlops_pipelines.release.assets.track import blocking, in_release_track, open_target
+from mlops_pipelines.resources import MlflowResource, ProjectResource, StoreResource, TargetResource
 from mlops_pipelines.train.assets import figures
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
             blocking(
                 declared, key, "no_worse_than_champion", "On the same rows, within what is allowed."
             ),
+            blocking(declared, key, "shadow", "It answers a replay of the last logged requests."),
             dg.AssetCheckSpec(
                 "onnx_agrees",
                 asset=key,
@@ -44,12 +45,14 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
         project: ProjectResource,
         mlflow: MlflowResource,
         store: StoreResource,
+        target: TargetResource,
     ) -> dg.MaterializeResult:
         from mlops_pipelines.release.bill_of_materials import attach_bill_of_materials
-        from mlops_pipelines.release.bundle import build_bundle, open_predictor
+        from mlops_pipelines.release.bundle import build_bundle, bundle_of, open_predictor
         from mlops_pipelines.release.convert import TOLERANCE
         from mlops_pipelines.release.evaluate import evaluate
         from mlops_pipelines.release.evaluation_record import EVALUATION, evaluation_document
+        from mlops_pipelines.release.shadow import shadow
         from mlops_pipelines.train.registry import Registry
         from mlops_pipelines.train.snapshot import load_snapshot, read_rows
 
@@ -74,10 +77,25 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
                 rival,
             )
             counted["rows"] = result.rows
+        with step(
+            context.log, "shadow", model=spec.name, version=version, run=context.run.run_id
+        ) as counted:
+            shadowed = shadow(
+                spec.release.shadow,
+                opened,
+                open_target(target, spec).log_dir(spec.name),
+                spec.name,
+                bundle.folder,
+                bundle_of(registry, opened, spec.name, rival) if rival else None,
+            )
+            counted["rows"] = shadowed.replay.rows if shadowed.replay else 0
         with step(context.log, "record", model=spec.name, version=version, run=context.run.run_id):
-            registry.keep_json(spec.name, version, EVALUATION, evaluation_document(result))
+            registry.keep_json(
+                spec.name, version, EVALUATION, evaluation_document(result, shadowed)
+            )
             attach_bill_of_materials(registry, spec, version, snapshot, bundle.folder, result)
         refused = [gate.sentence for gate in result.gates if not gate.passed]
+        refused += shadowed.faults
         registry.tag(
             spec.name,
             version,
@@ -89,9 +107,11 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
                 "champion": rival or "none",
                 "comparison": dg.MetadataValue.md(result.markdown()),
                 "rows": result.rows,
+                "shadow": dg.MetadataValue.md(shadowed.markdown()),
                 "bundle": bundle.digest[:16],
                 "runtime": bundle.runtime.name,
                 **figures(result.metrics),
+                **figures(shadowed.figures()),
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -105,7 +125,15 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
                     ("no_worse_than_champion", result.comparisons),
                 )
             ]
-            + [_onnx_agrees(bundle.runtime, TOLERANCE)],
+            + [
+                dg.AssetCheckResult(
+                    check_name="shadow",
+                    passed=shadowed.passed,
+                    description=shadowed.sentence,
+                    metadata={"version": version, **figures(shadowed.figures())},
+                ),
+                _onnx_agrees(bundle.runtime, TOLERANCE),
+            ],
         )
 
     return evaluation

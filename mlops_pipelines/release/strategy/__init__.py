@@ -1,0 +1,1 @@
+"""How a version takes the traffic step by step, and gives it back."""
