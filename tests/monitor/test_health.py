@@ -9,7 +9,7 @@ import pytest
 
 from mlops_pipelines.monitor.health import health
 from mlops_pipelines.release.targets.scrape import Sample, samples
-from mlops_pipelines.release.targets.target import Service
+from mlops_pipelines.release.targets.target import Service, Usage
 from mlops_pipelines.serve.metrics import Metrics
 
 
@@ -135,3 +135,52 @@ def test_what_is_healthy(make_spec: Any, case: str) -> None:
     found = health(make_spec(), day, running, pages)
     assert (found.status, found.sentence) == (status, sentence)
     assert all(isinstance(value, float) for value in found.metrics().values())
+
+
+MB = 2**20
+SERVING = Usage("a", 3, 10.25, 100 * MB, 512 * MB, 2 * MB, 3 * MB, MB // 2, 4 * MB)
+BESIDE = Usage("b", 3, 2.0, 50 * MB, 512 * MB, MB, MB, 0, 0)
+STANDBY = Usage("s", 2, 99.0, 900 * MB, 1024 * MB, 7 * MB, 7 * MB, 7 * MB, 7 * MB)
+
+
+def test_what_is_used_is_that_of_the_version_that_serves(make_spec: Any) -> None:
+    pages = {"a": page(60), "b": page(40), "s": page(500, failed=90, version=2)}
+    usage = (STANDBY, SERVING, BESIDE)
+    found = health(make_spec(), rows([1.0] * 100), service(wanted=2), pages, usage)
+    assert found.status == "ok"
+    assert found.usage == usage
+    measured = found.metrics()
+    assert {name: measured[name] for name in ("cpu_seconds", "memory_mb")} == {
+        "cpu_seconds": 12.25,
+        "memory_mb": 150.0,
+    }
+    assert (measured["network_mb"], measured["disk_mb"]) == (7.0, 4.5)
+
+
+def test_the_table_shows_every_replica_by_version(make_spec: Any) -> None:
+    pages = {"a": page(60, failed=1), "new": page(0, version=4)}
+    found = health(
+        make_spec(), rows([1.0] * 60), service(wanted=2), pages, (SERVING, BESIDE, STANDBY)
+    )
+    lines = found.table.splitlines()
+    assert [len(line.split("|")) for line in lines] == [14] * 6
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells[0][:4] == ["version", "replica", "requests", "failed"]
+    assert cells[2:] == [
+        ["2", "s", "–", "–", "–", "99", "900", "1024", "7", "7", "7", "7"],
+        ["3", "a", "61", "1", "1", "10", "100", "512", "2", "3", "0.5", "4"],
+        ["3", "b", "–", "–", "–", "2", "50", "512", "1", "1", "0", "0"],
+        ["4", "new", "0", "0", "–", "–", "–", "–", "–", "–", "–", "–"],
+    ]
+
+
+def test_a_target_that_counts_no_network_says_so(make_spec: Any) -> None:
+    process = Usage("11", 3, 1.0, 80 * MB)
+    found = health(make_spec(), rows([1.0]), service(), {"11": page(1)}, (process,))
+    assert not {"network_mb", "disk_mb"} & found.metrics().keys()
+    assert found.table.splitlines()[2].endswith("| 1 | 80 | – | – | – | – | – |")
+
+
+def test_nothing_runs_and_nothing_is_used(make_spec: Any) -> None:
+    found = health(make_spec(), rows([]), None, {}, ())
+    assert (found.table, found.usage, found.memory_mb) == ("", (), 0.0)

@@ -32,7 +32,7 @@ def labels_asset(declared: Declared) -> dg.AssetsDefinition:
         from mlops_pipelines.monitor.labels import collect, coverage
 
         at = Day.opened(spec, context, mlflow, store)
-        log_dir = open_target(target).log_dir(spec.name)
+        log_dir = open_target(target, spec).log_dir(spec.name)
         with at.step("labels") as counted:
             collected = collect(at.store, log_dir, spec, project.path, declared.folder)
             covered = coverage(at.store, spec.name, at.day)

@@ -31,7 +31,7 @@ def predictions_asset(declared: Declared) -> dg.AssetsDefinition:
 
         at = Day.opened(spec, context, mlflow, store)
         with at.step("compact") as counted:
-            compacted = compact(at.store, open_target(target).log_dir(spec.name), spec.name)
+            compacted = compact(at.store, open_target(target, spec).log_dir(spec.name), spec.name)
             rows = day_rows(at.store, spec.name, at.day)
             counted["rows"] = len(rows)
         late = {other: n for other, n in compacted.days.items() if other != at.day}

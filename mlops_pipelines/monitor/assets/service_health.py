@@ -35,14 +35,24 @@ def service_health_asset(declared: Declared) -> dg.AssetsDefinition:
         champion = at.registry.champion(spec.name)
         with at.step("health") as counted:
             rows = day_rows(at.store, spec.name, at.day)
-            place = open_target(target)
-            found = health(spec, rows, place.service(spec.name), place.metrics(spec.name))
+            place = open_target(target, spec)
+            found = health(
+                spec,
+                rows,
+                place.service(spec.name),
+                place.metrics(spec.name),
+                place.usage(spec.name),
+            )
             counted["rows"] = len(rows)
         if champion is not None and not rows.empty:
             with at.registry.night(spec.name, at.day, at.judged(rows) or champion) as night:
                 night.log(found.metrics(), tags={record.VERDICTS["health"]: found.status})
         return dg.MaterializeResult(
-            metadata={"status": found.status, **figures(found.metrics())},
+            metadata={
+                "status": found.status,
+                "replicas": dg.MetadataValue.md(found.table),
+                **figures(found.metrics()),
+            },
             check_results=[
                 dg.AssetCheckResult(
                     check_name="healthy",
