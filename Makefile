@@ -1,18 +1,27 @@
 # make run   the whole loop on real data        make test   the tests
 # make ui    Dagster (3000) and MLflow (5000)   make check  everything a reviewer would ask for
+# make up    the same, in containers            make down   ends them
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test ui check format lint types contracts lock bench-serving bench-lineage
+.PHONY: run test ui up down check format lint types contracts lock \
+  bench-serving bench-lineage bench-release bench-drift bench-detection bench-estimates
 
 run: $(READY)
 	$(BIN)/mlops demo
 
 ui: $(READY)
 	$(BIN)/mlops ui
+
+# Everything in containers: ARGS=--without-registry builds every image from Debian's packages.
+up: $(READY)
+	docker/stack.sh up $(ARGS)
+
+down:
+	docker/stack.sh down $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
@@ -23,6 +32,18 @@ bench-serving: $(READY)
 
 bench-lineage: $(READY)
 	$(BIN)/python -m benchmarks.lineage
+
+bench-release: $(READY)
+	$(BIN)/python -m benchmarks.release $(ARGS)
+
+bench-drift: $(READY)
+	$(BIN)/python -m benchmarks.drift $(ARGS)
+
+bench-detection: $(READY)
+	$(BIN)/python -m benchmarks.detection $(ARGS)
+
+bench-estimates: $(READY)
+	$(BIN)/python -m benchmarks.estimates $(ARGS)
 
 check: $(READY) lint types contracts test
 

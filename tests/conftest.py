@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT_FILES = ("pyproject.toml", "workspace.yaml", "dagster.yaml", "requirements.lock")
 
 
-LONGEST_FIRST = ("ui", "production", "loop", "release", "serve", "train")
-TOGETHER = ("ui", "production")
+LONGEST_FIRST = ("engine", "ui", "production", "loop", "release", "serve", "train")
+TOGETHER = ("engine", "ui", "production")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

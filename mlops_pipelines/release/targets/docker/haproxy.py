@@ -18,6 +18,7 @@ from mlops_pipelines.release.gateway.render import Listening
 from mlops_pipelines.release.images.engine import told
 from mlops_pipelines.release.targets.docker.surroundings import (
     NETWORK,
+    aliases,
     ensure_network,
     image_named,
     writable,
@@ -109,6 +110,7 @@ class HaproxyContainer:
             "name": self.name,
             "command": ["haproxy", "-W", "-db", "-f", f"{INSIDE}/{CONFIGURATION}"],
             "network": self._settings.network,
+            "networking_config": aliases(self._client(), self._settings.network, "gateway"),
             "ports": {
                 f"{PORT}/tcp": (gateway.host, gateway.port),
                 f"{STATS_PORT}/tcp": (gateway.host, gateway.stats_port),

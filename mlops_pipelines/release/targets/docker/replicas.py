@@ -21,7 +21,7 @@ from mlops_pipelines.release.images.engine import told
 from mlops_pipelines.release.images.runtime_image import PORT
 from mlops_pipelines.release.images.try_image import CONFINED
 from mlops_pipelines.release.signing import verify_environment
-from mlops_pipelines.release.targets.docker.surroundings import NETWORK, writable
+from mlops_pipelines.release.targets.docker.surroundings import NETWORK, aliases, writable
 from mlops_pipelines.release_spec import Resources
 from mlops_pipelines.serve.verify import VERIFY_KEY
 
@@ -109,6 +109,7 @@ class Replicas:
                     detach=True,
                     name=name,
                     network=self._network,
+                    networking_config=aliases(self._client, self._network, "replicas"),
                     user=f"{user}:{group}",
                     labels={NETWORK: self._network, **about.labels},
                     environment=environment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines.errors import TargetError
 from mlops_pipelines.release.images.engine import told
@@ -28,6 +28,11 @@ def ensure_network(client: docker.DockerClient, name: str) -> None:
             client.networks.get(name)
         except docker.errors.NotFound:
             client.networks.create(name, driver="bridge", labels={NETWORK: name})
+
+
+def aliases(client: docker.DockerClient, network: str, name: str) -> dict[str, Any]:
+    """Lets `name` lead to the container in the network, as to all others of that name there."""
+    return {network: client.api.create_endpoint_config(aliases=[name])}
 
 
 def image_named(client: docker.DockerClient, name: str, setting: str) -> Image:
