@@ -47,19 +47,38 @@ def outcome(
     known = tuple(classes) if classes else _classes(spec, rows)
     truth = _as_classes(rows["label"], known)
     answered = _as_classes(rows["prediction"], known)
-    usable = np.array(
-        [a is not None and b is not None for a, b in zip(truth, answered, strict=True)], dtype=bool
-    )
+    usable = pd.notna(truth) & pd.notna(answered)
     kept = rows[usable].reset_index(drop=True)
     outputs = Outputs(answered[usable], _scores(kept), _probabilities(kept, len(known)))
+    ordered = in_order(spec, known)
+    if ordered != known and outputs.probabilities is not None:
+        outputs = Outputs(outputs.prediction, outputs.score, outputs.probabilities[:, ::-1])
+    return Outcome(kept, truth[usable], outputs, ordered, int((~usable).sum()))
+
+
+def answered(spec: ModelSpec, rows: pd.DataFrame, classes: Sequence[Hashable]) -> Outcome:
+    """What was answered to rows whose truth is not asked for: `truth` repeats the prediction.
+
+    `classes` as the metrics take them; empty for regression. Of two, only the score is read.
+    """
+    if not classes:
+        return outcome(spec, rows.assign(label=rows["prediction"]), classes)
+    prediction = _as_classes(rows["prediction"], classes)
+    usable = pd.notna(prediction)
+    unusable = int((~usable).sum())
+    kept = rows.reset_index(drop=True) if not unusable else rows[usable].reset_index(drop=True)
+    prediction = prediction[usable]
+    shares = _probabilities(kept, len(classes)) if len(classes) > 2 else None
+    outputs = Outputs(prediction, _scores(kept), shares)
+    return Outcome(kept, prediction, outputs, in_order(spec, classes), unusable)
+
+
+def in_order(spec: ModelSpec, classes: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    """The classes as the metrics take them: of two, the declared positive one is last."""
     positive = spec.data.positive
-    if len(known) == 2 and positive is not None and positive in known:
-        ordered = positive_last(known, positive)
-        if ordered != known and outputs.probabilities is not None:
-            flipped = outputs.probabilities[:, ::-1]
-            outputs = Outputs(outputs.prediction, outputs.score, flipped)
-        known = ordered
-    return Outcome(kept, truth[usable], outputs, known, int((~usable).sum()))
+    if len(classes) == 2 and positive is not None and positive in classes:
+        return positive_last(classes, positive)
+    return tuple(classes)
 
 
 def _classes(spec: ModelSpec, rows: pd.DataFrame) -> tuple[Hashable, ...]:
@@ -81,8 +100,10 @@ def _as_classes(values: pd.Series[Any], classes: Sequence[Hashable]) -> np.ndarr
     """Each value as the class it means, or None: a CSV's 1.0, "1" or "true" is 1 or True."""
     by_value = {label: label for label in classes}
     by_text = {str(label): label for label in classes}
-    meant: dict[Any, Hashable | None] = {}
-    for value in values.drop_duplicates().tolist():
+    places, uniques = pd.factorize(values.astype(object))
+    # The last one is what a missing value means.
+    meant = np.full(len(uniques) + 1, None, dtype=object)
+    for place, value in enumerate(uniques.tolist()):
         found = by_value.get(value)
         if found is None and isinstance(value, float) and value.is_integer():
             found = by_text.get(str(int(value)))
@@ -91,10 +112,8 @@ def _as_classes(values: pd.Series[Any], classes: Sequence[Hashable]) -> np.ndarr
             found = by_text.get(text, by_value.get(_WORDS.get(text.lower(), value)))
         elif found is None:
             found = by_text.get(str(value))
-        meant[value] = found
-    result = np.empty(len(values), dtype=object)
-    result[:] = [meant.get(value) for value in values.tolist()]
-    return result
+        meant[place] = found
+    return meant[places]
 
 
 def _scores(rows: pd.DataFrame) -> np.ndarray[Any, Any] | None:

@@ -1,4 +1,4 @@
-"""How well a day's labelled rows were predicted, and whether the previous version did better."""
+"""How well a day's rows were predicted, and whether the previous version did better."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
-from mlops_pipelines.measure.intervals import (
-    Interval,
-    PairedDifference,
-    bootstrap_interval,
-    paired_bootstrap,
-)
-from mlops_pipelines.measure.metrics import better, evaluate, per_row_loss
-from mlops_pipelines.measure.outputs import Outputs
-from mlops_pipelines.measure.slices import Slice, by_slice, worst_rows
+from mlops_pipelines.measure.intervals import Interval, PairedDifference, bootstrap_interval
+from mlops_pipelines.measure.metrics import better, evaluate
+from mlops_pipelines.measure.slices import Slice, by_slice
+from mlops_pipelines.monitor.coverage import DayCoverage
+from mlops_pipelines.monitor.error_slices import ErrorSlices, error_slices, most_wrong
+from mlops_pipelines.monitor.estimates import Estimated
 from mlops_pipelines.monitor.outcome import Outcome, outcome
+from mlops_pipelines.monitor.previous import Replayed, compare_realised, replay
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import allowance
 
@@ -27,20 +25,21 @@ if TYPE_CHECKING:
     from mlops_pipelines.serve.predictor import Predictor
 
 Status = Literal["ok", "alarm", "insufficient_data"]
+Basis = Literal["realised", "estimated"]
 
-WORST = 20
 _SEED = 0
-_WORST_COLUMNS = ["prediction_id", "predicted_at", "label", "prediction", "score"]
 
 
 @dataclass(frozen=True)
 class Performance:
     """What `labelled` rows of `version` show of `metric`, and the evidence for `status`.
 
-    `limit` is the value beyond which it fell too far below `baseline`, which the holdout gave.
+    `basis` says whether the status rests on labels, or on `estimated` where too few are in. `limit`
+    is the value beyond which the metric fell too far below `baseline`, which the holdout gave.
     `versions` has every metric of each version that answered. `previous_difference` is the
-    improvement of the previous version over this one on the same rows, None where they cannot be
-    compared. `worst` are the rows with the largest loss, at most 20, the worst first.
+    improvement of the previous version over this one on the same rows (of the metric, or of the
+    expected loss where the basis is estimated), None where they cannot be compared. `errors` says
+    where it goes wrong, `worst` are the rows with the largest loss, at most 20, the worst first.
     """
 
     status: Status
@@ -55,8 +54,17 @@ class Performance:
     slices: tuple[Slice[float | None], ...]
     previous: int | None
     previous_difference: PairedDifference | None
+    errors: ErrorSlices
     worst: pd.DataFrame
     sentence: str
+    basis: Basis = "realised"
+    estimated: Estimated | None = None
+    coverage: DayCoverage | None = None
+
+    @property
+    def provisional(self) -> bool:
+        """Whether many labels are still to come."""
+        return self.coverage is not None and self.coverage.provisional
 
     @property
     def previous_clearly_better(self) -> bool:
@@ -73,12 +81,19 @@ class Performance:
             found[f"{self.metric}_baseline"] = self.baseline
         if self.previous_difference is not None:
             found["previous_improvement"] = self.previous_difference.improvement
+        if self.coverage is not None:
+            found |= self.coverage.metrics()
+        if self.estimated is not None:
+            found |= self.estimated.metrics()
         return found
 
     def evidence(self) -> dict[str, Any]:
         """What the status rests on, as a JSON value."""
         interval, difference = self.interval, self.previous_difference
         return {
+            "basis": self.basis,
+            "provisional": self.provisional,
+            "estimated": None if self.estimated is None else self.estimated.evidence(),
             "metric": self.metric,
             "value": self.value,
             "interval": None if interval is None else [interval.low, interval.high],
@@ -108,12 +123,15 @@ class Performance:
 
     def worst_markdown(self) -> str:
         """The worst rows as a table; `mlops replay` takes the prediction ids."""
-        lines = ["| prediction | predicted at | label | answer | score | loss |", "|---" * 6 + "|"]
+        lines = ["| prediction | predicted at | label | answer | score | loss | previous version |"]
+        lines.append("|---" * 7 + "|")
         for row in self.worst.itertuples(index=False):
             score = "" if pd.isna(row.score) else f"{row.score:.4g}"
+            before = "" if row.previous is None else _cell(row.previous)
             lines.append(
                 f"| {_cell(row.prediction_id)} | {row.predicted_at:%Y-%m-%d %H:%M:%S} | "
-                f"{_cell(row.label)} | {_cell(row.prediction)} | {score} | {row.loss:.4g} |"
+                f"{_cell(row.label)} | {_cell(row.prediction)} | {score} | {row.loss:.4g} | "
+                f"{before} |"
             )
         return "\n".join(lines)
 
@@ -127,14 +145,17 @@ def assess(
     previous: int | None = None,
     *,
     classes: Sequence[Hashable] | None = None,
+    estimated: Estimated | None = None,
+    coverage: DayCoverage | None = None,
 ) -> Performance:
     """Judge `version` on the labelled rows of a day, beside `previous` answering the same rows.
 
     `baseline` are the metrics of its holdout, `predictor` is the previous version's, `classes` are
     the labels in the order of the logged probabilities (those in the rows unless given). `alarm`
-    when the metric fell by more than spec.main_drop and its 95 % interval excludes the baseline;
-    `insufficient_data` when fewer than spec.monitor.min_rows rows are labelled or the metric is
-    undefined on them. Intervals are percentile bootstraps with a fixed seed.
+    when the metric fell by more than spec.main_drop and its 95 % interval excludes the baseline.
+    Where fewer than spec.monitor.min_rows rows are labelled, or the metric is undefined on them,
+    the status is that of `estimated`; without it, `insufficient_data`. `coverage` says how many
+    labels are in. Intervals are percentile bootstraps with a fixed seed.
     """
     metric = spec.main_metric
     if classes is None and predictor is not None and spec.task == "multiclass_classification":
@@ -154,10 +175,14 @@ def assess(
         if expected is None
         else expected - better(metric, allowance(metric, spec.main_drop, expected), 0)
     )
+    theirs: Replayed | None = None
+    if predictor is not None and previous is not None and labelled:
+        theirs = replay(own, predictor, previous)
     difference, compared = None, ""
-    if interval is not None and predictor is not None and previous is not None:
-        difference, compared = _against(metric, own, predictor, previous)
+    if interval is not None and theirs is not None:
+        difference, compared = compare_realised(metric, own, theirs)
     status: Status = "insufficient_data"
+    basis: Basis = "realised"
     if interval is not None and expected is not None and limit is not None:
         fell = better(metric, limit, interval.value) > 0
         best = interval.high if better(metric, 1, 0) > 0 else interval.low
@@ -168,6 +193,13 @@ def assess(
         )
     if own.unusable:
         why += f"; {own.unusable} labels left out: they are none of the classes, or no numbers"
+    if coverage is not None and coverage.provisional:
+        why += f"; provisional: {coverage.sentence}"
+    if status == "insufficient_data" and estimated is not None:
+        why += f"; {estimated.sentence}"
+        if estimated.status != "insufficient_data":
+            basis, status = "estimated", estimated.status
+            difference, compared = estimated.previous_difference, ""
     return Performance(
         status=status,
         version=version,
@@ -181,8 +213,12 @@ def assess(
         slices=_slices(spec, metric, own),
         previous=previous,
         previous_difference=difference,
-        worst=_worst(spec, own),
+        errors=error_slices(spec, own, theirs),
+        worst=most_wrong(spec, own, theirs),
         sentence=f"{why}; {compared}" if compared else why,
+        basis=basis,
+        estimated=estimated,
+        coverage=coverage,
     )
 
 
@@ -199,54 +235,6 @@ def _interval(spec: ModelSpec, metric: str, own: Outcome) -> tuple[Interval | No
         return bootstrap_interval(metric, own.truth, own.outputs, own.classes, seed=_SEED), ""
     except DataError as error:
         return None, f"{labelled} labelled rows: {error}"
-
-
-def _against(
-    metric: str, own: Outcome, predictor: Predictor, previous: int
-) -> tuple[PairedDifference | None, str]:
-    """How much better the previous version answers the same rows, and that in words."""
-    from mlops_pipelines.serve.predictor import BundleError, ModelError
-
-    name = f"version {previous}"
-    missing = [column for column in predictor.meta.names if column not in own.rows.columns]
-    if missing:
-        return None, f"{name} cannot be compared: the log lacks its columns {', '.join(missing)}"
-    ordered = tuple(predictor.meta.classes or ())
-    if set(ordered) - set(own.classes) if own.classes else ordered:
-        return None, f"{name} cannot be compared: its classes are other ones"
-    try:
-        answer = predictor.predict_frame(own.rows)
-        theirs = _outputs(answer.predictions, answer.scores, answer.probabilities, ordered, own)
-        found = paired_bootstrap(metric, own.truth, theirs, own.outputs, own.classes, seed=_SEED)
-    except (BundleError, ModelError, DataError, TypeError, ValueError) as error:
-        return None, f"{name} cannot be compared: it raised {type(error).__name__} on these rows"
-    verdict = "clearly better" if found.clearly_better else "not clearly better"
-    return found, (
-        f"{name} is {verdict} on the same rows: {found.a:.4g}, "
-        f"by {found.improvement:.4g} ({found.low:.4g} to {found.high:.4g})"
-    )
-
-
-def _outputs(
-    predictions: list[Any],
-    scores: list[float] | None,
-    probabilities: list[list[float]] | None,
-    ordered: tuple[Hashable, ...],
-    own: Outcome,
-) -> Outputs:
-    """Another model's answer in the order of the outcome's classes."""
-    if not own.classes:
-        numbers = np.asarray(predictions, dtype=np.float64)
-        return Outputs(numbers, numbers)
-    labels = np.empty(len(predictions), dtype=object)
-    labels[:] = predictions
-    shares = None
-    if probabilities is not None:
-        shares = np.zeros((len(predictions), len(own.classes)))
-        given = np.asarray(probabilities, dtype=np.float64)
-        for place, label in enumerate(ordered):
-            shares[:, own.classes.index(label)] = given[:, place]
-    return Outputs(labels, None if scores is None else np.asarray(scores, dtype=np.float64), shares)
 
 
 def _metrics(spec: ModelSpec, found: Outcome) -> dict[str, float]:
@@ -273,19 +261,6 @@ def _slices(spec: ModelSpec, metric: str, own: Outcome) -> tuple[Slice[float | N
         return _metrics(spec, part).get(metric)
 
     return by_slice(own.rows[logged], measure) if logged and len(own.rows) else ()
-
-
-def _worst(spec: ModelSpec, own: Outcome) -> pd.DataFrame:
-    empty = own.rows.reindex(columns=_WORST_COLUMNS).iloc[:0].assign(loss=np.float64())
-    if not len(own.rows):
-        return empty
-    try:
-        loss = per_row_loss(spec.task, own.truth, own.outputs, own.classes)
-    except DataError:
-        return empty
-    places = worst_rows(loss, WORST)
-    found = own.rows.iloc[places][_WORST_COLUMNS].assign(loss=loss[places])
-    return found.reset_index(drop=True)
 
 
 def _cell(value: object) -> str:

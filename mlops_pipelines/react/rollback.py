@@ -15,8 +15,9 @@ Action = Literal["none", "warn", "retrain", "recommend", "roll_back"]
 class Evidence:
     """What one night found out about `version` of `model`, and where it could go back to.
 
+    `performance` rests on labels, or on an estimate without them (`performance_basis`).
     `serving` is the version in front of the traffic when the decision is taken; `previous` the one
-    before it. `previous_clearly_better` rests on the same labelled rows (paired bootstrap).
+    before it. `previous_clearly_better` rests on the same rows (paired bootstrap).
     `days_since_retrain` is None where no retraining was ever requested by a night.
     """
 
@@ -28,6 +29,7 @@ class Evidence:
     performance: Status
     drift: Status
     drifted_columns: tuple[str, ...] = ()
+    performance_basis: str = "realised"
     previous: int | None = None
     previous_quarantined: bool = False
     previous_clearly_better: bool = False
@@ -53,7 +55,7 @@ def decide(spec: ModelSpec, evidence: Evidence) -> Decision:
     if evidence.health == "alarm":
         return _put_back(spec, evidence, "the service is not healthy")
     if evidence.performance == "alarm":
-        fell = "performance is below its baseline"
+        fell = f"{_basis(evidence)}performance is below its baseline"
         if evidence.previous is None or evidence.previous == evidence.version:
             return _retrain(spec, evidence, f"{fell}, and there is no previous version")
         if evidence.previous_quarantined:
@@ -67,7 +69,7 @@ def decide(spec: ModelSpec, evidence: Evidence) -> Decision:
     if evidence.drift == "alarm":
         columns = ", ".join(evidence.drifted_columns) or "the inputs"
         unharmed = "unharmed" if evidence.performance == "ok" else "not yet known"
-        seen = f"{columns} drifted; performance is {unharmed}"
+        seen = f"{columns} drifted; {_basis(evidence)}performance is {unharmed}"
         if spec.react.retrain.on == "drift":
             return _retrain(spec, evidence, seen)
         return Decision("warn", None, f"{_night(evidence)}: {seen}")
@@ -114,6 +116,10 @@ def _retrain(spec: ModelSpec, evidence: Evidence, seen: str) -> Decision:
             f"and may be again after {policy.cooldown_days:g}",
         )
     return Decision("retrain", None, reason)
+
+
+def _basis(evidence: Evidence) -> str:
+    return "estimated " if evidence.performance_basis == "estimated" else ""
 
 
 def _night(evidence: Evidence) -> str:

@@ -114,6 +114,7 @@ def gather(instance: DagsterInstance, registry: Any, model: str, day: str) -> Ev
         performance=_status(about.get("performance")),
         drift=_status(about.get("drift")),
         drifted_columns=tuple(columns or ()),
+        performance_basis=str(performance.get("basis") or "realised"),
         previous=previous,
         previous_quarantined=previous is not None
         and record.QUARANTINED in registry.version(model, previous).tags,

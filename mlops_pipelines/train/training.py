@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ def train_version(
 
     The MLflow run is finished whatever happens. Raises DataError, TrackingError, StoreError.
     """
+    from mlops_pipelines.train.estimates import ESTIMATOR, learn_estimator
     from mlops_pipelines.train.facts import seal
     from mlops_pipelines.train.fit import fit
     from mlops_pipelines.train.quality import learn_suite
@@ -74,16 +76,19 @@ def train_version(
             params=params,
             on_progress=on_progress,
         )
+        reference = _reference(rows, snapshot, fitted)
         version = registry.log_version(
             run,
             fitted,
             snapshot,
             learn_suite(rows.all, snapshot),
-            _reference(rows, snapshot, fitted),
+            reference,
             provenance,
             spec.description,
         )
     registry.keep_json(spec.name, version, ENVIRONMENT, environment_document())
+    estimator = learn_estimator(snapshot, rows.holdout, fitted, reference)
+    registry.keep_json(spec.name, version, ESTIMATOR, json.loads(estimator.to_json()))
     if store.exists(f"{snapshot.key}/{EXPECTATIONS}"):
         checked = store.read_json(f"{snapshot.key}/{EXPECTATIONS}")
         registry.keep_json(spec.name, version, EXPECTATIONS, checked)

@@ -22,6 +22,8 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
     def drift_report(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
+        from mlops_pipelines.measure.profile import Profile, profile_like
+        from mlops_pipelines.monitor.night_estimate import estimate_night, night_harm
         from mlops_pipelines.monitor.predictions import day_rows
         from mlops_pipelines.monitor.report import written_report
         from mlops_pipelines.monitor.verdict import drift
@@ -35,6 +37,18 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
         asked = rows[rows["model_version"] == version]
         with at.step("drift", version=version) as counted:
             found = drift(at.registry, spec, version, asked)
+            profile = at.registry.fetch(spec.name, version, "profile.json")
+            reference = Profile.from_json(profile.read_text(encoding="utf-8"))
+            harm = night_harm(
+                at.registry,
+                spec,
+                version,
+                found.status,
+                found.drifted,
+                estimate_night(at.registry, spec, at.day, version, asked),
+                reference,
+                profile_like(asked, reference),
+            )
             counted["rows"] = len(asked)
         with (
             at.step("report", version=version),
@@ -55,6 +69,7 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
                 ),
                 "picture": dg.MetadataValue.md(found.picture()),
                 "columns": dg.MetadataValue.md(found.markdown()),
+                "harm": dg.MetadataValue.md(harm.markdown()),
                 **figures(found.metrics()),
                 "report": dg.MetadataValue.path(page.uri),
                 "mlflow_run": mlflow_link(mlflow, "beside other nights", f"runs/{night.run_id}"),
@@ -63,9 +78,10 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
                 dg.AssetCheckResult(
                     check_name="no_drift",
                     passed=found.status != "alarm",
-                    severity=WARN,
-                    description=found.sentence,
+                    severity=dg.AssetCheckSeverity.ERROR if harm.level == "alarm" else WARN,
+                    description=f"{found.sentence}; {harm.sentence}",
                     metadata={
+                        "harm": harm.level,
                         **at.facts(version, found.status),
                         "drifted_columns": dg.MetadataValue.json(list(found.drifted)),
                         **figures(found.metrics()),

@@ -35,18 +35,22 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
     def performance(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
+        from mlops_pipelines.monitor.coverage import day_coverage
         from mlops_pipelines.monitor.fairness import assess_fairness
         from mlops_pipelines.monitor.labels import labelled_rows
+        from mlops_pipelines.monitor.night_estimate import estimate_night
         from mlops_pipelines.monitor.performance import assess
+        from mlops_pipelines.monitor.predictions import day_rows
         from mlops_pipelines.release.bundle import open_predictor
         from mlops_pipelines.train.snapshot import load_snapshot
 
         at = Day.opened(spec, context, mlflow, store)
         rows = labelled_rows(at.store, spec.name, at.day)
-        version = at.judged(rows)
+        asked = day_rows(at.store, spec.name, at.day)
+        version = at.judged(asked)
         if version is None:
             checks = ["no_degradation", *(["fair"] if spec.fairness_gates else [])]
-            why = "insufficient_data: no labelled rows yet"
+            why = "insufficient_data: nobody asked"
             return dg.MaterializeResult(
                 metadata={"labelled": 0}, check_results=[unknown(name, why) for name in checks]
             )
@@ -57,14 +61,29 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
             at.registry.night(spec.name, at.day, version) as night,
         ):
             snapshot = load_snapshot(at.store, spec.name, found_version.tags[record.SNAPSHOT])
+            predictor = (
+                open_predictor(at.registry, at.store, spec.name, previous) if previous else None
+            )
+            estimated = estimate_night(
+                at.registry,
+                spec,
+                at.day,
+                version,
+                asked,
+                labelled=rows,
+                predictor=predictor,
+                previous=previous,
+            )
             found = assess(
                 spec,
                 rows,
                 version,
                 found_version.metrics,
-                open_predictor(at.registry, at.store, spec.name, previous) if previous else None,
+                predictor,
                 previous,
                 classes=snapshot.classes,
+                estimated=estimated,
+                coverage=day_coverage(spec, asked, rows, version),
             )
             fairness = assess_fairness(spec, rows, version, classes=snapshot.classes)
             if fairness is not None:
@@ -77,6 +96,14 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
                 "version": version,
                 "labelled": found.labelled,
                 "details": dg.MetadataValue.md(found.markdown()),
+                "basis": found.basis,
+                "estimates": dg.MetadataValue.md(
+                    estimated.markdown() if estimated else "this version was trained without any"
+                ),
+                "coverage_by_version": dg.MetadataValue.md(
+                    found.coverage.markdown() if found.coverage else ""
+                ),
+                "error_slices": dg.MetadataValue.md(found.errors.markdown()),
                 "worst_rows": dg.MetadataValue.md(found.worst_markdown()),
                 **({} if fairness is None else {"gaps": dg.MetadataValue.md(fairness.markdown())}),
                 **figures(found.metrics()),
@@ -90,6 +117,8 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
                     description=found.sentence,
                     metadata={
                         **at.facts(version, found.status),
+                        "basis": found.basis,
+                        "provisional": found.provisional,
                         "previous_version": previous or 0,
                         "previous_clearly_better": found.previous_clearly_better,
                         **figures(found.metrics()),
