@@ -6,9 +6,11 @@ Profiles of the same bins add: hours to a day, replicas to a service, sites to a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from math import fsum
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +25,14 @@ SCHEMA = 1
 MAX_BINS = 20
 ROWS_PER_BIN = 50
 MAX_LEVELS = 50
+
+LARGEST = 1e290
+"""A number beyond ± this counts as missing, so that a sum of any rows stays finite everywhere."""
+
+NUMBER = r"[+-]?([0-9]{1,40}[.]?[0-9]{0,40}|[.][0-9]{1,40})([eE][+-]?([0-9]{1,2}|[12][0-4][0-9]))?"
+"""Text that is read as a number where a column that held numbers holds text."""
+
+_NUMBER = re.compile(NUMBER, re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,20 @@ class ColumnProfile:
     levels: tuple[str, ...]
     counts: tuple[int, ...]
     total: float
+
+    @property
+    def bins(self) -> tuple[Any, ...]:
+        """What two profiles of one column must have in common to be compared or added."""
+        return self.name, self.kind, self.edges, self.levels
+
+    @property
+    def size(self) -> int:
+        """How many cells there are."""
+        return 2 + (len(self.edges) if self.kind == "numeric" else len(self.levels))
+
+    def with_counts(self, counts: Sequence[int], total: float) -> ColumnProfile:
+        """Other rows in the same bins."""
+        return ColumnProfile(self.name, self.kind, self.edges, self.levels, tuple(counts), total)
 
     @property
     def n(self) -> int:
@@ -141,21 +165,23 @@ def profile_like(frame: pd.DataFrame, reference: Profile) -> Profile:
     return Profile(len(frame), tuple(profiles))
 
 
-def add(a: Profile, b: Profile) -> Profile:
-    """The profile of both windows together. Raises ValueError where their bins differ."""
-    require_same_bins(a, b)
+def add(*profiles: Profile) -> Profile:
+    """The profile of all windows together, one or more, in whatever order they come.
+
+    Raises ValueError where their bins differ.
+    """
+    first = profiles[0]
+    for other in profiles[1:]:
+        require_same_bins(first, other)
     return Profile(
-        a.n + b.n,
+        sum(each.n for each in profiles),
         tuple(
-            ColumnProfile(
-                one.name,
-                one.kind,
-                one.edges,
-                one.levels,
-                tuple(x + y for x, y in zip(one.counts, other.counts, strict=True)),
-                _bounded(one.total + other.total),
+            replace(
+                columns[0],
+                counts=tuple(map(sum, zip(*(each.counts for each in columns), strict=True))),
+                total=_sum([each.total for each in columns]),
             )
-            for one, other in zip(a.columns, b.columns, strict=True)
+            for columns in zip(*(each.columns for each in profiles), strict=True)
         ),
     )
 
@@ -167,7 +193,7 @@ def require_same_bins(a: Profile, b: Profile) -> None:
         differ = sorted(set(names) ^ set(others)) or names
         raise ValueError(f"profiles of different columns: {', '.join(differ)}")
     for one, other in zip(a.columns, b.columns, strict=True):
-        if (one.kind, one.edges, one.levels) != (other.kind, other.edges, other.levels):
+        if one.bins != other.bins:
             raise ValueError(
                 f"column {one.name}: the profiles have different bins; "
                 "make both with profile_like and the same reference"
@@ -175,14 +201,22 @@ def require_same_bins(a: Profile, b: Profile) -> None:
 
 
 def _numbers(series: pd.Series[Any]) -> Floats:
-    """Finite numbers, NaN for all else."""
+    """Numbers up to LARGEST, NaN for all else."""
     missing = series.isna().to_numpy(dtype=bool)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
+    if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
+        series = series.astype(object).map(_as_number)
     read = pd.to_numeric(series, errors="coerce")
     values = np.array(read.to_numpy(dtype=np.float64, na_value=np.nan))
-    values[missing | ~np.isfinite(values)] = np.nan
+    values[missing | ~(np.abs(values) <= LARGEST)] = np.nan
     return values
+
+
+def _as_number(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return float(value) if _NUMBER.fullmatch(value) else None
 
 
 def _edges(values: Floats) -> tuple[float, ...]:
@@ -204,8 +238,7 @@ def _count_numbers(name: str, edges: tuple[float, ...], values: Floats) -> Colum
     bins: Codes = np.searchsorted(np.array(edges[:-1]), present, side="right").astype(np.int64)
     bins[present > edges[-1]] = len(edges)
     counts = np.bincount(bins, minlength=len(edges) + 1).tolist()
-    with np.errstate(over="ignore"):
-        total = _bounded(float(present.sum()))
+    total = float(present.sum())
     return ColumnProfile(name, "numeric", edges, (), (*counts, len(values) - len(present)), total)
 
 
@@ -213,12 +246,13 @@ def _levels(series: pd.Series[Any]) -> dict[str, int]:
     """How often each level was seen, the commonest first."""
     seen: dict[str, int] = {}
     for value, count in series.astype(object).value_counts(sort=False).items():
-        level = _level(value)
-        seen[level] = seen.get(level, 0) + int(count)
+        name = level(value)
+        seen[name] = seen.get(name, 0) + int(count)
     return dict(sorted(seen.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _level(value: object) -> str:
+def level(value: object) -> str:
+    """A value as a level is called."""
     # A missing value turns integers into floats, a file turns booleans into 0 and 1: 1, 1.0 and
     # True are one level, as they are one key to pandas.
     whole = isinstance(value, bool | np.bool_) or (isinstance(value, float) and value.is_integer())
@@ -239,9 +273,11 @@ def _count_levels(name: str, levels: tuple[str, ...], series: pd.Series[Any]) ->
     )
 
 
-def _bounded(total: float) -> float:
-    """A sum that JSON can hold, whatever its values."""
-    return float(np.nan_to_num(total))
+def _sum(totals: Sequence[float]) -> float:
+    try:
+        return fsum(totals)
+    except OverflowError:
+        return float(np.nan_to_num(sum(totals)))
 
 
 def _column(found: dict[str, Any]) -> ColumnProfile:
