@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Literal
 
 import numpy as np
 
-from mlops_pipelines.measure.chance import (
-    Comparison,
-    compare,
-    contributions,
-    distance_shown,
-    rows_to_show,
-)
-from mlops_pipelines.measure.outputs import Codes
-from mlops_pipelines.measure.profile import ColumnProfile, Profile, require_same_bins
+from mlops_pipelines.measure.blocks import Observed, observe, restricted
+from mlops_pipelines.measure.chance import distance_shown, rows_to_show
+from mlops_pipelines.measure.describe import describe, moved
+from mlops_pipelines.measure.family import Found, judge
+from mlops_pipelines.measure.null import Reference, Unit
+from mlops_pipelines.measure.profile import Profile, add, require_same_bins
 
 Status = Literal["ok", "alarm", "insufficient_data"]
+
+BLOCKS_PER_YEAR = {"day": 365, "week": 52, "month": 12}
+
+LENGTHS = (7, 28)
+"""Windows whose rows are added up, so that a slow drift is found that none of them shows."""
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """How far one column moved: `distance` and `p_value` as in `chance.Comparison`.
+    """How far one column moved.
 
-    `what` says in a sentence what changed.
+    `distance` is Jensen–Shannon (0 same, 1 nothing in common), less what chance alone shows;
+    `floor` is the distance from which it counts. `p_value` is the chance that any column no more
+    conspicuous than this one looks like it where nothing changed (Westfall & Young, stepped down);
+    `statistic` names what was most conspicuous and `decades` how much, on a scale where 3 is
+    reached by chance about once in 1,000. `what` says in a sentence what changed, `moved` names the
+    bins that moved most.
     """
 
     column: str
@@ -34,6 +41,27 @@ class ColumnDrift:
     p_value: float
     drifted: bool
     what: str
+    statistic: str = ""
+    decades: float = 0.0
+    floor: float = 0.0
+    significant: bool = False
+    moved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several windows added up and judged as one: how many, their rows, and what they show."""
+
+    windows: int
+    rows: int
+    columns: tuple[ColumnDrift, ...]
+    largest: float
+    threshold: float
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The columns that drifted over these windows."""
+        return tuple(each.column for each in self.columns if each.drifted)
 
 
 @dataclass(frozen=True)
@@ -44,6 +72,14 @@ class Verdict:
     drift raises an alarm, `detectable` the distance that so many rows show four times in five,
     `rows_needed` the rows at which a window would show `visible` as often (None where no window
     would, since the reference is too small).
+
+    `largest` is the most conspicuous statistic of all columns, in decades, and `threshold` what it
+    must reach; `p_value` the chance of it. Where the reference has `blocks`, `unit` says what they
+    are: the `attainable` rate of false alarms is then what so many can promise, and `measured` the
+    share of them that the others would have called drifted.
+
+    `sums` are windows added up, `previous` the columns as they differ from the previous window
+    (which raises no alarm), `segments` the verdicts on parts of the rows.
     """
 
     status: Status
@@ -56,71 +92,147 @@ class Verdict:
     visible: float
     limit: float
     alpha: float
+    largest: float = 0.0
+    threshold: float = 0.0
+    p_value: float = 1.0
+    attainable: float = 0.0
+    measured: float | None = None
+    blocks: int = 0
+    unit: Unit = "rows"
+    sums: tuple[Together, ...] = ()
+    previous: tuple[ColumnDrift, ...] = ()
+    segments: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
 
 
 def drift_verdict(
-    reference: Profile,
+    reference: Reference | Profile,
     window: Profile,
     *,
     false_alarms_per_year: float,
     windows_per_year: float = 365,
     floor: float = 0.1,
+    floors: Mapping[str, float] | None = None,
+    directions: Mapping[str, str] | None = None,
     min_rows: int = 30,
     visible: float | None = None,
+    accepted: Sequence[Profile] = (),
+    previous: Profile | None = None,
+    recent: Sequence[Profile] | None = None,
+    segments: Mapping[str, Mapping[str, Profile]] | None = None,
 ) -> Verdict:
-    """Compares each column of two profiles of the same bins.
+    """Compares each column of a window with the reference, in the reference's bins.
 
-    A column drifted where both hold: its distance reaches `floor`, and it is significant at
-    false_alarms_per_year / windows_per_year over all columns together (Holm 1979), as long as rows
-    are drawn independently of each other. Fewer than `min_rows` rows are never an alarm. Without an
-    alarm, a window whose rows would have missed a drift of `visible` (the floor unless given) is
-    `insufficient_data` and not `ok`. The same profiles always give the same verdict.
+    A column drifted where both hold: its distance reaches `floor` (or its own of `floors`), and it
+    is significant at false_alarms_per_year / windows_per_year over all columns and statistics
+    together. A column of `directions` ("up", "down") counts only if its values moved that way.
+    Fewer than `min_rows` rows are never an alarm. Without an alarm, a window whose rows would have
+    missed a drift of `visible` (the floor unless given) is `insufficient_data` and not `ok`. The
+    same profiles always give the same verdict.
+
+    `accepted` are earlier windows in which nothing was wrong, newest last: they show, beside the
+    reference's own blocks, how much windows differ by nature. With `recent`, the windows before
+    this one, newest last, 7 and 28 windows are judged together too, and with `segments` parts of
+    the rows by column and value; the promised rate is shared between all of these. `previous` is
+    compared with, but raises no alarm.
 
     Raises ValueError where the bins differ, or the promised rate is not between 0 and 1 per window.
     """
-    require_same_bins(reference, window)
+    if isinstance(reference, Profile):
+        reference = Reference.alone(reference)
     alpha = false_alarms_per_year / windows_per_year
     if not 0 < alpha < 1:
         raise ValueError(
             f"false_alarms_per_year: expected more than 0 and fewer than the {windows_per_year:g} "
             f"windows of a year, found {false_alarms_per_year:g}"
         )
-    visible = floor if visible is None else visible
-    strictest = alpha / max(1, len(reference.columns))
+    for other in (window, *accepted, *(recent or ()), *([previous] if previous else [])):
+        require_same_bins(reference.profile, other)
+    ask = _Question(
+        reference,
+        floor,
+        floors or {},
+        directions or {},
+        tuple(accepted),
+        min_rows,
+        floor if visible is None else visible,
+        max(1.0, windows_per_year / BLOCKS_PER_YEAR.get(reference.unit, windows_per_year)),
+    )
+    whole = alpha if segments is None else alpha / 2
+    found = _verdict(ask, window, whole if recent is None else whole / 2)
+    if recent is not None and window.n:
+        found = _with_sums(ask, found, [*recent, window], whole / 2 / len(LENGTHS))
+    if previous is not None and min(previous.n, window.n) >= min_rows:
+        columns = _columns(ask, window, previous, _judged(ask, window, alpha, against=previous))
+        found = replace(found, previous=columns)
+    if segments is not None:
+        found = _with_segments(ask, found, segments, alpha / 2)
+    return replace(found, alpha=alpha, attainable=max(alpha, found.attainable))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What stays the same over all comparisons of one verdict."""
+
+    reference: Reference
+    floor: float
+    floors: Mapping[str, float]
+    directions: Mapping[str, str]
+    accepted: tuple[Profile, ...]
+    min_rows: int
+    visible: float
+    windows_per_block: float
+
+    def observed(self, windows: int = 1) -> Observed | None:
+        """The blocks by which so many windows are judged."""
+        together = max(1, round(windows / self.windows_per_block))
+        return observe(self.reference.profile, self.reference.blocks, self.accepted, together)
+
+    @property
+    def each_floor(self) -> list[float]:
+        columns = self.reference.profile.columns
+        return [self.floors.get(column.name, self.floor) for column in columns]
+
+
+def _verdict(ask: _Question, window: Profile, alpha: float) -> Verdict:
+    reference = ask.reference.profile
+    n, m = reference.n, window.n
+    found = _judged(ask, window, alpha) if min(n, m) >= ask.min_rows else None
+    strictest = alpha / max(1, len(reference.columns)) if found is None else 10**-found.limit
     cells = max((sum(map(bool, column.counts)) for column in reference.columns), default=2)
-    needed = rows_to_show(visible, cells, strictest)
-    rows_needed = _window_rows(needed, reference.n, min_rows)
-    harmonic = reference.n * window.n / max(1, reference.n + window.n)
-    detectable = distance_shown(harmonic, cells, strictest) if harmonic else 1.0
+    needed = rows_to_show(ask.visible, cells, strictest)
+    rows_needed = _window_rows(needed, n, ask.min_rows)
+    detectable = distance_shown(n * m / (n + m), cells, strictest) if n and m else 1.0
 
     def verdict(status: Status, reason: str, columns: tuple[ColumnDrift, ...]) -> Verdict:
-        return Verdict(
-            status,
-            reason,
-            columns,
-            reference.n,
-            window.n,
-            rows_needed,
-            detectable,
-            visible,
-            floor,
-            alpha,
+        shown = Verdict(
+            status, reason, columns, n, m, rows_needed, detectable, ask.visible, ask.floor, alpha
+        )
+        if found is None:
+            return shown
+        return replace(
+            shown,
+            largest=found.largest,
+            threshold=found.limit,
+            p_value=found.chance,
+            attainable=found.attainable,
+            measured=found.measured,
+            blocks=found.blocks,
+            unit=ask.reference.unit,
         )
 
-    if min(reference.n, window.n) < min_rows:
-        reason = f"{window.n} rows against {reference.n}: expected at least {min_rows} on each side"
+    if found is None:
+        reason = f"{m} rows against {n}: expected at least {ask.min_rows} on each side"
         return verdict("insufficient_data", reason, ())
-
-    columns = _judge_columns(reference, window, alpha, floor, strictest)
+    columns = _columns(ask, window, reference, found)
     drifted = [column.column for column in columns if column.drifted]
     if drifted:
         reason = f"{len(drifted)} of {len(columns)} columns drifted: {', '.join(drifted)}"
         return verdict("alarm", reason, columns)
     if rows_needed is None:
-        reason = f"the reference has {reference.n} rows; to show a drift of {visible:g} takes more "
+        reason = f"the reference has {n} rows; to show a drift of {ask.visible:g} takes more "
         return verdict("insufficient_data", f"{reason}than {ceil(needed)}", columns)
-    if window.n < rows_needed:
-        reason = f"{window.n} rows show a drift of {detectable:.2f} or more; {visible:g} takes "
+    if m < rows_needed:
+        reason = f"{m} rows show a drift of {detectable:.2f} or more; {ask.visible:g} takes "
         return verdict("insufficient_data", f"{reason}{rows_needed} rows", columns)
     reason = f"none of {len(columns)} columns drifted; {detectable:.2f} would have been seen"
     return verdict("ok", reason, columns)
@@ -132,91 +244,108 @@ def _window_rows(needed: float, n_reference: int, min_rows: int) -> int | None:
     return max(min_rows, ceil(needed * n_reference / (n_reference - needed)))
 
 
-def _judge_columns(
-    reference: Profile, window: Profile, alpha: float, floor: float, strictest: float
-) -> tuple[ColumnDrift, ...]:
-    pairs = list(zip(reference.columns, window.columns, strict=True))
-    found = [
-        compare(
-            _expected(before, after),
-            np.array(after.counts, dtype=np.int64),
-            np.random.default_rng([0, place]),
-            strictest,
-        )
-        for place, (before, after) in enumerate(pairs)
-    ]
-    significant = _holm([one.p_value for one in found], alpha)
-    return tuple(
-        _column_drift(before, after, one, significant=sure, floor=floor)
-        for (before, after), one, sure in zip(pairs, found, significant, strict=True)
+def _judged(
+    ask: _Question,
+    window: Profile,
+    alpha: float,
+    windows: int = 1,
+    against: Profile | None = None,
+) -> Found:
+    return judge(
+        ask.reference,
+        window,
+        alpha,
+        np.array(ask.each_floor),
+        ask.directions,
+        ask.observed(windows),
+        against,
+        rough=windows > 1 or against is not None,
     )
 
 
-def _expected(reference: ColumnProfile, window: ColumnProfile) -> Codes:
-    """The reference's counts, with one row beyond an end or of unknown level if the window has any.
-
-    These cells are empty only because the bins were made from these very rows: of n rows drawn
-    anew, about n / (n_reference + 1) lie beyond each end.
-    """
-    counts = np.array(reference.counts, dtype=np.int64)
-    for cell in (0, -2) if reference.kind == "numeric" else (-2,):
-        counts[cell] = max(counts[cell], min(window.counts[cell], 1))
-    return counts
-
-
-def _column_drift(
-    before: ColumnProfile,
-    after: ColumnProfile,
-    found: Comparison,
-    *,
-    significant: bool,
-    floor: float,
-) -> ColumnDrift:
-    drifted = significant and found.distance >= floor
-    if drifted:
-        what = describe(before, after)
-    elif significant:
-        what = f"changed, but by less than {floor:g}"
-    else:
-        what = "no more than chance explains"
-    return ColumnDrift(before.name, found.distance, found.p_value, drifted, what)
-
-
-def _holm(p_values: Sequence[float], alpha: float) -> list[bool]:
-    """Which are significant together at level alpha, stepping down from the smallest."""
-    significant = [False] * len(p_values)
-    for step, place in enumerate(np.argsort(p_values, kind="stable")):
-        if p_values[place] > alpha / (len(p_values) - step):
-            break
-        significant[place] = True
-    return significant
+def _columns(
+    ask: _Question, window: Profile, before: Profile, found: Found
+) -> tuple[ColumnDrift, ...]:
+    columns = []
+    for place, (was, now) in enumerate(zip(before.columns, window.columns, strict=True)):
+        floor = ask.each_floor[place]
+        distance, significant = float(found.distances[place]), bool(found.significant[place])
+        drifted = significant and distance >= floor
+        if drifted:
+            what = describe(was, now)
+        elif significant:
+            what = f"changed, but by less than {floor:g}"
+        else:
+            what = "no more than chance explains"
+        columns.append(
+            ColumnDrift(
+                was.name,
+                distance,
+                float(found.chances[place]),
+                drifted,
+                what,
+                found.statistics[place],
+                float(found.decades[place]),
+                floor,
+                significant,
+                moved(was, now) if significant else (),
+            )
+        )
+    return tuple(columns)
 
 
-def describe(before: ColumnProfile, after: ColumnProfile) -> str:
-    """What changed most between two profiles of one column, in words."""
-    was, now = (np.array(one.counts) / max(1, one.n) for one in (before, after))
-    cell = int(contributions(was[None], now[None])[0].argmax())
-    share = f"went from {was[cell]:.1%} to {now[cell]:.1%} of rows"
-    place = before.cells[cell]
-    last = len(was) - 1
-    if cell == last:
-        return f"missing values {share}"
-    if before.kind == "categorical":
-        unknown = "levels that the reference does not know, or hardly,"
-        return f"{unknown} {share}" if cell == last - 1 else f"level {place} {share}"
-    low, _, high = place.partition(" to ")
-    between = f"value {low}" if low == high else f"values from {place}"
-    values = f"values {place} {share}" if cell in (0, last - 1) else f"{between} {share}"
-    return f"{_mean_moved(before, after)}; {values}"
+def _with_sums(ask: _Question, night: Verdict, windows: Sequence[Profile], alpha: float) -> Verdict:
+    """The verdict with what 7 and 28 windows show together; each has `alpha` of its own."""
+    sums = []
+    for length in LENGTHS:
+        if len(windows) < length:
+            continue
+        total = add(*windows[-length:])
+        if min(total.n, ask.reference.profile.n) < ask.min_rows:
+            continue
+        found = _judged(ask, total, alpha, length)
+        columns = _columns(ask, total, ask.reference.profile, found)
+        sums.append(Together(length, total.n, columns, found.largest, found.limit))
+    night = replace(night, sums=tuple(sums))
+    for each in sums:
+        if night.status != "alarm" and each.drifted:
+            many = f"{len(each.drifted)} of {len(each.columns)} columns drifted"
+            reason = f"over {each.windows} windows together, {many}: {', '.join(each.drifted)}"
+            night = replace(night, status="alarm", reason=reason)
+    return night
 
 
-def _mean_moved(before: ColumnProfile, after: ColumnProfile) -> str:
-    was, now = before.mean, after.mean
-    if was is None or now is None:
-        return "values where there were none"
-    moved = f"mean moved from {was:.4g} to {now:.4g}"
-    # A factor means something only for a quantity that has a zero: one that was always above it.
-    if before.edges[0] <= 0 or now <= 0 or was / 2 < now < was * 2:
-        return moved
-    factor = f"{now / was:.3g}× larger" if now > was else f"{was / now:.3g}× smaller"
-    return f"{moved} (about {factor})"
+def _of_the_reference(reference: Reference, window: Profile) -> Profile:
+    """Only the columns that a segment's reference knows: what was answered is not among them."""
+    names = frozenset(column.name for column in reference.profile.columns)
+    return restricted(window, names)
+
+
+def _with_segments(
+    ask: _Question, whole: Verdict, segments: Mapping[str, Mapping[str, Profile]], alpha: float
+) -> Verdict:
+    """The verdict with those on the segments, which share `alpha` by how many there can be."""
+    known = ask.reference.segments
+    share = alpha / max(1, sum(map(len, known.values())))
+    found = {
+        name: {
+            value: _verdict(
+                replace(ask, reference=known[name][value], accepted=()),
+                _of_the_reference(known[name][value], window),
+                share,
+            )
+            for value, window in parts.items()
+            if value in known.get(name, {})
+        }
+        for name, parts in segments.items()
+    }
+    whole = replace(whole, segments=found)
+    drifted = [
+        f"{name} {value}: {verdict.reason}"
+        for name, parts in found.items()
+        for value, verdict in parts.items()
+        if verdict.status == "alarm"
+    ]
+    if drifted and whole.status != "alarm":
+        return replace(whole, status="alarm", reason="; ".join(drifted))
+    return whole

@@ -46,6 +46,7 @@ ARTIFACTS = (
     "model",
     "pictures",
     "profile.json",
+    "reference.npz",
     "snapshot.json",
     "suite.json",
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_pipelines import record
 from mlops_pipelines.environment import shown_uri, with_driver
 from mlops_pipelines.errors import NotFoundError
-from mlops_pipelines.measure.profile import Profile
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.train.run import PROCESS, Run, finishing, sampling, this_process, was_killed
 from mlops_pipelines.train.snapshot import Snapshot
 from mlops_pipelines.train.tracking import connect, told
@@ -121,19 +121,40 @@ class Registry:
         with finishing(Run(self._client, self.tracking_uri, model, run_id, experiment)) as opened:
             yield opened
 
+    def nights_tagged(self, model: str, version: int, tag: str) -> dict[str, str]:
+        """What `tag` says of each night of the version that has it, by day."""
+        with self._told(f"reading the nights of {model} version {version}"):
+            experiment = self._client.get_experiment_by_name(model)
+            if experiment is None:
+                return {}
+            found: dict[str, str] = {}
+            token = None
+            while token != "":
+                page = self._client.search_runs(
+                    [experiment.experiment_id],
+                    f"tags.`{record.KIND}` = 'evaluation' and tags.`{record.VERSION}` = "
+                    f"'{version}' and tags.`{tag}` LIKE '%'",
+                    max_results=1000,
+                    page_token=token,
+                )
+                found |= {run.data.tags[record.DAY]: run.data.tags[tag] for run in page}
+                token = page.token or ""
+        return found
+
     def log_version(
         self,
         run: Run,
         fitted: Fitted,
         snapshot: Snapshot,
         suite: Mapping[str, Any],
-        reference_profile: Profile,
+        reference: Reference,
         provenance: record.Provenance,
         description: str,
     ) -> int:
         """Write everything behind `fitted` into `run`, register it, and return its version.
 
-        The profile (of the training split) and the suite are kept as profile.json and suite.json.
+        The reference (of the training split) and the suite are kept as reference.npz, profile.json
+        and suite.json.
         """
         from mlops_pipelines.train.version_files import log_model, log_run
 
@@ -148,7 +169,7 @@ class Registry:
         }
         with self._told(f"registering a version of {run.model}"):
             model_id, location = log_model(self._client, run, fitted, snapshot, tags)
-            log_run(self._client, run, fitted, snapshot, suite, reference_profile, tags, model_id)
+            log_run(self._client, run, fitted, snapshot, suite, reference, tags, model_id)
             if not self._client.search_registered_models(f"name = '{run.model}'", max_results=1):
                 self._create_model(run.model, description)
             registered = self._client.create_model_version(

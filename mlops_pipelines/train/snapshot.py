@@ -140,7 +140,10 @@ def profile_columns(snapshot: Snapshot) -> tuple[profile.Column, ...]:
     """The features as `measure.profile` watches them: numbers in bins, all else by level."""
     return tuple(
         profile.Column(
-            column.name, "numeric" if column.type in ("double", "long") else "categorical"
+            column.name,
+            "numeric"
+            if column.type in ("double", "long") and column.name not in snapshot.segments
+            else "categorical",
         )
         for column in snapshot.columns
     )

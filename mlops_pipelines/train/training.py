@@ -15,10 +15,8 @@ from mlops_pipelines.train.environment_record import ENVIRONMENT, environment_do
 from mlops_pipelines.train.expectations_record import EXPECTATIONS
 
 if TYPE_CHECKING:
-    from mlops_pipelines.measure.profile import Profile
     from mlops_pipelines.train.fit import Fitted
     from mlops_pipelines.train.registry import Registry
-    from mlops_pipelines.train.snapshot import Snapshot, SnapshotRows
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ def train_version(
     from mlops_pipelines.train.facts import seal
     from mlops_pipelines.train.fit import fit
     from mlops_pipelines.train.quality import learn_suite
+    from mlops_pipelines.train.reference import learn_reference
     from mlops_pipelines.train.snapshot import load_snapshot, read_rows
 
     spec = declared.spec
@@ -76,7 +75,7 @@ def train_version(
             params=params,
             on_progress=on_progress,
         )
-        reference = _reference(rows, snapshot, fitted)
+        reference = learn_reference(rows, snapshot, fitted)
         version = registry.log_version(
             run,
             fitted,
@@ -87,26 +86,10 @@ def train_version(
             spec.description,
         )
     registry.keep_json(spec.name, version, ENVIRONMENT, environment_document())
-    estimator = learn_estimator(snapshot, rows.holdout, fitted, reference)
+    estimator = learn_estimator(snapshot, rows.holdout, fitted, reference.profile)
     registry.keep_json(spec.name, version, ESTIMATOR, json.loads(estimator.to_json()))
     if store.exists(f"{snapshot.key}/{EXPECTATIONS}"):
         checked = store.read_json(f"{snapshot.key}/{EXPECTATIONS}")
         registry.keep_json(spec.name, version, EXPECTATIONS, checked)
     seal(registry, store, spec.name, version)
     return Trained(version, run.run_id, snapshot.rows, fitted)
-
-
-def _reference(rows: SnapshotRows, snapshot: Snapshot, fitted: Fitted) -> Profile:
-    """The training rows' columns, and the scores of the holdout: those no model has learned."""
-    import pandas as pd
-
-    from mlops_pipelines.measure.profile import Column, Profile, reference_profile
-    from mlops_pipelines.train.snapshot import profile_columns
-
-    features = reference_profile(rows.train, profile_columns(snapshot))
-    if fitted.outputs.score is None:
-        return features
-    scores = reference_profile(
-        pd.DataFrame({"score": fitted.outputs.score}), [Column("score", "numeric")]
-    )
-    return Profile(features.n, (*features.columns, *scores.columns))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.outputs import positive_last
-from mlops_pipelines.measure.profile import Profile
 from mlops_pipelines.train.pictures import pictures, png
 from mlops_pipelines.train.quietly import quietly
 from mlops_pipelines.train.run import Run
@@ -71,7 +71,7 @@ def log_run(
     fitted: Fitted,
     snapshot: Snapshot,
     suite: Mapping[str, Any],
-    reference_profile: Profile,
+    reference: Reference,
     tags: Mapping[str, str],
     model_id: str,
 ) -> None:
@@ -80,7 +80,8 @@ def log_run(
     client.log_inputs(run.run_id, datasets=[_dataset(snapshot)])
     with TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "profile.json").write_text(reference_profile.to_json(), encoding="utf-8")
+        (folder / "profile.json").write_text(reference.profile.to_json(), encoding="utf-8")
+        (folder / "reference.npz").write_bytes(reference.to_bytes())
         _json(folder / "suite.json", suite)
         _json(folder / "snapshot.json", snapshot.to_json())
         _json(folder / "golden.json", fitted.golden)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlops_pipelines.errors import TargetError
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import Column as ProfileColumn
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.record import provenance
@@ -116,7 +117,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
             fitted = fit(
                 spec, snapshot, rows.train, rows.holdout, root, folder, python=python, params=params
             )
-            registry.log_version(run, fitted, snapshot, {}, profile, behind, "")
+            registry.log_version(run, fitted, snapshot, {}, Reference.alone(profile), behind, "")
     made = Bundles(root, spec, registry, store, snapshot)
     for version in (1, 2, 3):
         made.folder(version)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mlops_pipelines import record
 from mlops_pipelines.explain.verify import Proof, verify
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.release.bill_of_materials import attach_bill_of_materials
 from mlops_pipelines.release.bundle import build_bundle, open_predictor
@@ -120,7 +121,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> tuple[Path
             with registry.training(MODEL, {}) as run:
                 fitted = fit(spec, snapshot, rows.train, rows.holdout, root, folder)
                 registry.log_version(
-                    run, fitted, snapshot, {}, profile, record.provenance(root), ""
+                    run, fitted, snapshot, {}, Reference.alone(profile), record.provenance(root), ""
                 )
             assert seal(registry, store, MODEL, version) == seal(registry, store, MODEL, version)
             bundle = build_bundle(registry, store, root, spec, version)

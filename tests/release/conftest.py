@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import Column as ProfileColumn
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.record import provenance
@@ -140,7 +141,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelSpec,
             fitted = fit(
                 spec, snapshot, rows.train, rows.holdout, root, folder, python=python, params=params
             )
-            registry.log_version(run, fitted, snapshot, {}, profile, behind, "")
+            registry.log_version(run, fitted, snapshot, {}, Reference.alone(profile), behind, "")
     for version in (1, 2, 3):
         build_bundle(registry, store, root, spec, version)
     return root, spec, snapshot

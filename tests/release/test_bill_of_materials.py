@@ -10,6 +10,7 @@ import pytest
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import ReleaseError
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.release.bill_of_materials import (
     BOM,
@@ -212,7 +213,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
             fitted = fit(spec, snapshot, rows.train, rows.holdout, ROOT, folder)
             profile = reference_profile(rows.train, profile_columns(snapshot))
             behind = record.provenance(ROOT)
-            version = registry.log_version(run, fitted, snapshot, {}, profile, behind, "")
+            version = registry.log_version(
+                run, fitted, snapshot, {}, Reference.alone(profile), behind, ""
+            )
         seal(registry, store, name, version)
         bundle = build_bundle(registry, store, ROOT, spec, version).folder
         predictor = open_predictor(registry, store, name, version)

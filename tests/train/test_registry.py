@@ -15,6 +15,7 @@ import pytest
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import DataError, NotFoundError, TrackingError
+from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import Profile, reference_profile
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.fit import fit
@@ -54,7 +55,13 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def register(registry: Registry, ready: Any, **tags: str) -> int:
     with registry.training("demo", tags) as run:
         return registry.log_version(
-            run, ready.fitted, ready.snapshot, ready.suite, ready.profile, PROVENANCE, "A demo."
+            run,
+            ready.fitted,
+            ready.snapshot,
+            ready.suite,
+            Reference.alone(ready.profile),
+            PROVENANCE,
+            "A demo.",
         )
 
 

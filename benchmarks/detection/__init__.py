@@ -1,0 +1,1 @@
+"""How often windows without drift raise an alarm, and how often those with one do not."""
