@@ -44,6 +44,7 @@ class StoreResource(dg.ConfigurableResource):
 
     root: str = Field(description="folder, or address of an object store")
     cache: str = Field(description="where bundles of an object store are copied to")
+    engine: str = Field("", description="Ibis address of a warehouse with the rows; empty: none")
 
     def open(self) -> Store:
         """The store."""
@@ -82,7 +83,9 @@ def resources(project: Project) -> dict[str, Any]:
             else ("" if uri is not None else project.artifact_root),
         ),
         "store": StoreResource(
-            root=_named(environment.store.root or str(home / "store")), cache=str(home / "cache")
+            root=_named(environment.store.root or str(home / "store")),
+            cache=str(home / "cache"),
+            engine=_named(environment.store.engine or ""),
         ),
         "target": TargetResource(
             home=str(project.serving_home), settings=environment.target.model_dump(mode="json")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "alarm", "insufficient_data"]
 
+COLUMNS = ("model_version", "request_id", "latency_ms")
+"""Of a day's rows, what is looked at."""
+
 _SURE = 0.01
 """An alarm may roll back, so a single slow or failed request among a few must not raise it."""
 

@@ -102,12 +102,17 @@ def compact(store: Store, log_dir: Path, model: str) -> Compacted:
     return Compacted(days, new, duplicates, sum(faults.values()))
 
 
-def day_rows(store: Store, model: str, day: str) -> pd.DataFrame:
-    """The rows of a day by `predicted_at`; none, with the log's columns, where there are none."""
+def day_rows(
+    store: Store, model: str, day: str, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The rows of a day by `predicted_at`; none, with the log's columns, where there are none.
+
+    All their columns, or these.
+    """
     try:
-        return tables.to_frame(tables.read_table(store, day_key(model, day)))
+        return tables.to_frame(tables.read_table(store, day_key(model, day), columns))
     except NotFoundError:
-        return tables.to_frame(SCHEMA.empty_table())
+        return tables.to_frame(SCHEMA.empty_table().select(columns or SCHEMA.names))
 
 
 def days(store: Store, model: str) -> list[str]:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mlops_pipelines import record
+from mlops_pipelines.monitor.compressed_page import compressed
+from mlops_pipelines.monitor.night_drift import NightDrift
 from mlops_pipelines.monitor.verdict import Drift
 from mlops_pipelines.spec import RESERVED_COLUMNS, ModelSpec
 from mlops_pipelines.store import Store
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry
 
 SAMPLE = 5000
+COLUMNS = 20
 _MOST_LEVELS = 200
 _ANSWERS = ("prediction", "score")
 
@@ -46,14 +49,14 @@ def written_report(
     day: str,
     version: int,
     rows: pd.DataFrame,
-    drift: Drift,
+    night: NightDrift,
 ) -> Iterator[Page]:
-    """The page on the rows that `version` answered on `day`, beside those it was trained on."""
+    """The page on `rows` of those that `version` answered on `day`, beside its training rows."""
     from mlops_pipelines.train.snapshot import load_snapshot, read_rows
 
     digest = registry.version(spec.name, version).tags[record.SNAPSHOT]
     reference = read_rows(store, load_snapshot(store, spec.name, digest)).train
-    page = evidently_html(reference, rows, drift, spec, day).encode()
+    page = evidently_html(reference, rows, night.drift, spec, day, night.heat_map.svg()).encode()
     key = f"reports/{spec.name}/{day}/drift_report_v{version}.html"
     store.write_bytes(key, page)
     path = Path(store.uri(key))
@@ -68,23 +71,39 @@ def written_report(
 
 
 def evidently_html(
-    reference: pd.DataFrame, current: pd.DataFrame, drift: Drift, spec: ModelSpec, day: str
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    drift: Drift,
+    spec: ModelSpec,
+    day: str,
+    heat_map: str = "",
 ) -> str:
-    """A self-contained page (about 5 MB) on the columns that both frames have.
+    """A self-contained page (under 2 MB) on the columns that both frames have.
 
-    At most 5,000 rows of each side are drawn, the same each time. Columns without a value on one
-    side, and text with over 200 levels, are named but not drawn.
+    At most 5,000 rows of each side are drawn, the same each time, and at most 20 columns, the
+    farthest first. Columns without a value on one side, and text with over 200 levels, are named
+    but not drawn. `heat_map` is an SVG of all days.
     """
     before, now = _sample(reference), _sample(current)
     numeric, categorical, left_out = _kinds(before, now)
     order = [each.column for each in drift.columns]
-    drawn = bool(numeric or categorical)
-    page = _evidently(before, now, numeric, categorical, order) if drawn else _EMPTY
-    head = _head(drift, spec, day, (len(reference), len(before)), (len(current), len(now)))
+    place = {name: index for index, name in enumerate(order)}
+    among = sorted((*numeric, *categorical), key=lambda name: place.get(name, len(place)))
+    drawn = set(among[:COLUMNS])
+    page = _EMPTY
+    if drawn:
+        numbers = [name for name in numeric if name in drawn]
+        levels = [name for name in categorical if name in drawn]
+        page = _evidently(before, now, numbers, levels, order)
+    head = _head(drift, spec, day, (len(reference), len(before)), len(now))
+    if len(among) > len(drawn):
+        head += f"<p>Of {len(among)} columns the {len(drawn)} farthest are drawn.</p>"
     if left_out:
         head += f"<p>Not drawn: {escape(', '.join(left_out))}.</p>"
+    if heat_map:
+        head += f"<h2>All days</h2>{heat_map}"
     block = f'<section class="mlops-verdict">{_STYLE}{head}</section>'
-    return re.sub(r"<body[^>]*>", lambda body: body.group() + block, page, count=1)
+    return compressed(re.sub(r"<body[^>]*>", lambda body: body.group() + block, page, count=1))
 
 
 _EMPTY = '<!DOCTYPE html><html lang="en"><head><meta charset="UTF-8"></head><body></body></html>'
@@ -184,7 +203,7 @@ def _head(
     spec: ModelSpec,
     day: str,
     reference: tuple[int, int],
-    current: tuple[int, int],
+    logged: int,
 ) -> str:
     rows = "".join(
         f"<tr><td>{escape(column.column)}</td><td>{column.distance:.2f}</td>"
@@ -200,13 +219,17 @@ def _head(
     )
     drawn = " and ".join(
         f"{drawn:,} of {rows:,} {side} rows"
-        for side, (rows, drawn) in (("reference", reference), ("logged", current))
+        for side, (rows, drawn) in (
+            ("reference", reference),
+            ("logged", (drift.verdict.n_window, logged)),
+        )
     )
     return (
         f"<h1>{escape(spec.name)}, {escape(day)}: {drift.status.replace('_', ' ')}</h1>"
         f"<p>{escape(drift.sentence)}.</p>{shown}"
-        f"<p>A column counts from distance {drift.verdict.limit:g} on, where chance would "
-        f"explain it {spec.monitor.false_alarms_per_year:g} times a year or less, all columns "
-        f"together. Below, Evidently draws {drawn}; its own tests (Stat Test, Drift "
+        f"<p>All {drift.verdict.n_window:,} rows were judged. A column counts from distance "
+        f"{drift.verdict.limit:g} on, where chance would explain it "
+        f"{spec.monitor.false_alarms_per_year:g} times a year or less, all columns together; "
+        f"{escape(drift.promise)}. Below, Evidently draws {drawn}; its own tests (Stat Test, Drift "
         "Score) are not what the verdict rests on.</p>"
     )

@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 
 from mlops_pipelines import record
+from mlops_pipelines.monitor.day_sample import day_sample
 from mlops_pipelines.monitor.labels import collect, labelled_rows
+from mlops_pipelines.monitor.night_drift import night_drift
 from mlops_pipelines.monitor.performance import assess
 from mlops_pipelines.monitor.predictions import compact, day_rows
+from mlops_pipelines.monitor.profiles import references_of, window_of
 from mlops_pipelines.monitor.report import written_report
 from mlops_pipelines.monitor.verdict import drift
 from mlops_pipelines.project import Declared
@@ -81,11 +84,19 @@ def test_a_day(tmp_path: Path, logged: Path, make_spec: Any) -> None:
     assert compact(store, logged, "churn").days == {DAY: 200}
     assert collect(store, logged, spec, tmp_path, tmp_path).new == 200
 
-    found = drift(registry, spec, trained.version, day_rows(store, "churn", DAY))
-    assert (found.status, found.drifted) == ("alarm", ("x", "score"))
+    references = references_of(registry, "churn")
+    window = window_of(store, spec, trained.version, DAY, references)
+    sample = day_sample(store, "churn", DAY, None, 50)
+    assert window is not None
+    assert (window.whole.n, sample.rows, len(sample.frame)) == (200, 200, 50)
+    judged_night = night_drift(registry, store, spec, window)
+    found = judged_night.drift
+    assert (found.status, {*found.drifted} - {"prediction"}) == ("alarm", {"x", "score"})
+    rows_as_read = day_rows(store, "churn", DAY)
+    assert drift(registry, spec, trained.version, rows_as_read).status == "alarm"
 
     with written_report(
-        store, registry, spec, DAY, trained.version, day_rows(store, "churn", DAY), found
+        store, registry, spec, DAY, trained.version, sample.frame, judged_night
     ) as page:
         key = f"reports/churn/{DAY}/drift_report_v{trained.version}.html"
         assert page.path.read_bytes() == store.read_bytes(key)

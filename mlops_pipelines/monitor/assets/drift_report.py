@@ -3,6 +3,7 @@
 import dagster as dg
 
 from mlops_pipelines import record
+from mlops_pipelines.errors import StoreError
 from mlops_pipelines.monitor.assets.track import WARN, Day, in_monitor_track, of_day, unknown
 from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import MlflowResource, StoreResource
@@ -22,38 +23,47 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
     def drift_report(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
-        from mlops_pipelines.measure.profile import Profile, profile_like
+        from mlops_pipelines.monitor.day_table import connect
+        from mlops_pipelines.monitor.night_drift import night_drift
         from mlops_pipelines.monitor.night_estimate import estimate_night, night_harm
-        from mlops_pipelines.monitor.predictions import day_rows
+        from mlops_pipelines.monitor.profiles import references_of, window_of
         from mlops_pipelines.monitor.report import written_report
-        from mlops_pipelines.monitor.verdict import drift
 
         at = Day.opened(spec, context, mlflow, store)
-        rows = day_rows(at.store, spec.name, at.day)
-        version = at.judged(rows)
+        asked = at.sample()
+        version = asked.version
         if version is None:
             nothing = unknown("no_drift", "nobody asked: there is nothing to compare")
             return dg.MaterializeResult(metadata={"rows": 0}, check_results=[nothing])
-        asked = rows[rows["model_version"] == version]
-        with at.step("drift", version=version) as counted:
-            found = drift(at.registry, spec, version, asked)
-            profile = at.registry.fetch(spec.name, version, "profile.json")
-            reference = Profile.from_json(profile.read_text(encoding="utf-8"))
+        with at.step("profile", version=version) as counted:
+            warehouse = connect(store.engine) if store.engine else None
+            references = references_of(at.registry, spec.name)
+            window = window_of(at.store, spec, version, at.day, references, warehouse)
+            if window is None:
+                raise StoreError(
+                    f"{spec.name} {at.day}: version {version} answered, and where store.engine "
+                    "looks for its rows there are none; copy the day's rows there"
+                )
+            counted["rows"] = window.whole.n
+        with at.step("drift", version=version):
+            judged = night_drift(at.registry, at.store, spec, window)
+            found = judged.drift
             harm = night_harm(
                 at.registry,
                 spec,
                 version,
                 found.status,
                 found.drifted,
-                estimate_night(at.registry, spec, at.day, version, asked),
-                reference,
-                profile_like(asked, reference),
+                estimate_night(at.registry, spec, at.day, version, asked.frame),
+                judged.reference,
+                judged.window,
             )
-            counted["rows"] = len(asked)
         with (
             at.step("report", version=version),
             at.registry.night(spec.name, at.day, version) as night,
-            written_report(at.store, at.registry, spec, at.day, version, asked, found) as page,
+            written_report(
+                at.store, at.registry, spec, at.day, version, asked.frame, judged
+            ) as page,
         ):
             night.log(found.metrics(), tags={record.VERDICTS["drift"]: found.status})
             night.log_artifact(page.path, "reports")

@@ -28,13 +28,13 @@ def service_health_asset(declared: Declared) -> dg.AssetsDefinition:
         store: StoreResource,
         target: TargetResource,
     ) -> dg.MaterializeResult:
-        from mlops_pipelines.monitor.health import health
+        from mlops_pipelines.monitor.health import COLUMNS, health
         from mlops_pipelines.monitor.predictions import day_rows
 
         at = Day.opened(spec, context, mlflow, store)
-        champion = at.registry.champion(spec.name)
+        champion = at.champion()
         with at.step("health") as counted:
-            rows = day_rows(at.store, spec.name, at.day)
+            rows = day_rows(at.store, spec.name, at.day, COLUMNS)
             place = open_target(target, spec)
             found = health(
                 spec,

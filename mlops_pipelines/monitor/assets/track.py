@@ -18,6 +18,7 @@ from mlops_pipelines.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlops_pipelines.monitor.day_sample import DaySample
     from mlops_pipelines.train.registry import Registry
 
 WARN = dg.AssetCheckSeverity.WARN
@@ -52,12 +53,22 @@ class Day:
         run = self.context.run.run_id
         return step(self.context.log, name, model=self.spec.name, day=self.day, run=run, **facts)
 
+    def champion(self) -> int | None:
+        """The version that should serve; a day is judged by it where it answered."""
+        return self.registry.champion(self.spec.name)
+
+    def sample(self) -> "DaySample":
+        """The day's rows of the version that it is judged by, or a bounded part of them."""
+        from mlops_pipelines.monitor.day_sample import day_sample
+
+        return day_sample(self.store, self.spec.name, self.day, self.champion())
+
     def judged(self, rows: "pd.DataFrame") -> int | None:
         """Which version the rows are judged by: the champion if it answered, else the busiest."""
         if rows.empty:
             return None
-        champion = self.registry.champion(self.spec.name)
         counts = rows["model_version"].value_counts()
+        champion = self.champion()
         return champion if champion in counts.index else int(counts.index[0])
 
     def compared_with(self, version: int) -> int | None:
