@@ -10,6 +10,7 @@ import click
 from mlops_pipelines.command.card import card
 from mlops_pipelines.command.errors import errors
 from mlops_pipelines.command.explain import diff, find, history, lineage, replay, status
+from mlops_pipelines.command.profile import profile
 from mlops_pipelines.command.reproduce import reproduce
 from mlops_pipelines.command.shared import Group, json_option, say, workbench
 from mlops_pipelines.errors import DeclarationError
@@ -22,7 +23,7 @@ def main() -> None:
     """Keeps machine-learning models healthy in production."""
 
 
-for _each in (status, lineage, diff, history, find, replay, reproduce, card, errors):
+for _each in (status, lineage, diff, history, find, replay, reproduce, card, errors, profile):
     main.add_command(_each)
 
 
@@ -124,11 +125,10 @@ def release(model: str, version: int | None, as_json: bool) -> None:
     for each in ran.checks if not as_json else ():
         click.echo(f"  {'passed' if each.passed else 'FAILED'}  {each.name}: {each.description}")
     done = ran.raise_on_failure().metadata["deployment"]
-    say(
-        {"model": model, "dagster_run": ran.run_id, **done},
-        as_json,
-        lambda: f"{model} version {version} serves at {done['address']}",
-    )
+    lines = [done["steps"]] if done.get("steps") else []
+    warm = f"; version {done['standby']} is kept warm" if done.get("standby") else ""
+    lines.append(f"{model} version {version} serves at {done['address']}{warm}")
+    say({"model": model, "dagster_run": ran.run_id, **done}, as_json, lambda: "\n".join(lines))
 
 
 @main.command(epilog="Example: mlops monitor breast_cancer --day 2026-03-01")

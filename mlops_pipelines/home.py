@@ -30,6 +30,8 @@ def prepare_home(project: Project) -> Path:
     folder = project.home / "dagster"
     template = project.root / "dagster.yaml"
     settings: dict[str, Any] = yaml.safe_load(template.read_text()) if template.exists() else {}
+    # Nothing phones home, in a project without a dagster.yaml of its own too.
+    settings.setdefault("telemetry", {"enabled": False})
     settings["storage"] = _storage(project, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

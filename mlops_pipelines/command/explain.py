@@ -48,10 +48,24 @@ def _status_line(found: dict[str, Any]) -> str:
             f"{found['model']}: version {found['champion']} is champion, but nothing answers "
             f"(mlops serve {found['model']})"
         )
-    return (
+    serves = (
         f"{found['model']}: version {found['serving']} serves at {found['address']} with "
-        f"{found['replicas']} worker(s) since {found['deployed_at']}, by {found['deployed_by']}"
+        f"{found['replicas']} worker(s)"
     )
+    if found["serving"] != found["champion"]:
+        return (
+            f"{serves}, though version {found['champion']} was deployed: scale_services, or "
+            f"mlops serve {found['model']}, makes the books agree"
+        )
+    others = [
+        f"version {version} takes {share} % of the traffic"
+        for version, share in found["shares"].items()
+        if version != str(found["serving"])
+    ]
+    if found["standby"] is not None:
+        others.append(f"version {found['standby']} is kept warm")
+    since = f"since {found['deployed_at']}, by {found['deployed_by']}"
+    return "; ".join([f"{serves} {since}", *others])
 
 
 @click.command(epilog="Example: mlops lineage breast_cancer 3 --page record.html")

@@ -27,11 +27,12 @@ _EVENTS = table(
 _CHECKS = table(
     "asset_check_executions",
     *map(column, ("id", "asset_key", "check_name", "partition", "run_id", "evaluation_event")),
+    column("execution_status"),
     column("evaluation_event_timestamp", DateTime),
 )
 _CHECKED = select(
     _CHECKS.c.asset_key, _CHECKS.c.check_name, _CHECKS.c.run_id, _CHECKS.c.evaluation_event
-).where(_CHECKS.c.evaluation_event.is_not(None))
+).where(_CHECKS.c.execution_status.in_(("SUCCEEDED", "FAILED")))
 
 GATES = ("evaluation", "security_report", "image")
 """The assets of a version whose checks are its gates."""

@@ -67,7 +67,8 @@ def history_text(lines: Sequence[Line], main: str) -> str:
     ]
     for place, each in reversed(list(enumerate(lines, 1))):
         if each.rolled_back:
-            told.insert(place + 1, f"    rolled back: {each.rolled_back}")
+            what = "rolled back" if each.deployed else "quarantined"
+            told.insert(place + 1, f"    {what}: {each.rolled_back}")
     return "\n".join(told)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def status(registry: Registry, target: Target, model: str) -> dict[str, Any]:
     """The state of `model` as JSON values; a model that never trained has no champion.
 
+    `standby` is the version that is kept warm, `shares` the percent of traffic by version where a
+    gateway deals it, and `deployed_at` and `deployed_by` are of the champion of the books.
     Where MLflow does not answer, what serves is told all the same, with `books` saying why the
     rest is unknown.
     """
@@ -25,6 +27,8 @@ def status(registry: Registry, target: Target, model: str) -> dict[str, Any]:
         "serving": serving,
         "address": service.address if serving is not None and service is not None else None,
         "replicas": len(service.replicas) if service is not None else 0,
+        "standby": service.standby if service is not None else None,
+        "shares": {str(v): share for v, share in service.shares.items()} if service else {},
     }
     try:
         return {**found, **_books(registry, model), "books": "ok"}

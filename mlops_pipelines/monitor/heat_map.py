@@ -14,6 +14,8 @@ import numpy as np
 from mlops_pipelines.measure.outputs import Floats
 
 _LEFT, _TOP, _WIDTH, _ROW = 190, 24, 720, 14
+_DAY = 80
+"""A day is no wider, so that the names of days have room."""
 _SHADES = ("#f4f6f8", "#dfe7ee", "#bccddb", "#8fabc2", "#e8b4a0", "#d9775c", "#c0392b")
 _UNKNOWN = "#ffffff"
 _NAME = 28
@@ -37,12 +39,13 @@ class HeatMap:
         if not self.days or not self.columns:
             return ""
         height = _TOP + _ROW * len(self.columns)
-        step = _WIDTH / len(self.days)
+        width = min(_WIDTH, _DAY * len(self.days))
+        step = width / len(self.days)
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 40} '
             f'{height + 46}" font-family="sans-serif" font-size="11" role="img" '
             f'aria-label="Distance of each column from the reference, by day">',
-            f'<image x="{_LEFT}" y="{_TOP}" width="{_WIDTH}" height="{height - _TOP}" '
+            f'<image x="{_LEFT}" y="{_TOP}" width="{width}" height="{height - _TOP}" '
             'preserveAspectRatio="none" style="image-rendering:pixelated" '
             f'href="data:image/png;base64,{base64.b64encode(self._png()).decode()}"/>',
         ]

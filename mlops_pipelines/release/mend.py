@@ -29,8 +29,11 @@ class Mended:
 
 def mend(move: Move) -> Mended:
     """Everything that may be amiss, in order, while the lock of the model is held."""
+    failed = lost(move)
+    # Now: tidying ends the replicas that could tell.
+    why = _condition(move, failed) if failed is not None else ""
     said = [*move.target.tidy(move.model), *undo(move)]
-    moved = follow_gateway(move)
+    moved = follow_gateway(move, why)
     said += [moved.reason] if moved else []
     said += [*revive(move), *mend_books(move), *finish_rollback(move), *expel_failed(move)]
     return Mended(tuple(said), moved)
@@ -58,16 +61,17 @@ def lost(move: Move) -> int | None:
     return last.version if move.registry.champion(move.model) == last.version else None
 
 
-def follow_gateway(move: Move) -> Deployment | None:
+def follow_gateway(move: Move, why: str = "") -> Deployment | None:
     """Make it last that the gateway took the traffic from a version: it is quarantined and ends.
 
-    Otherwise it would get the traffic back as soon as it answers a health check again.
+    Otherwise it would get the traffic back as soon as it answers a health check again. `why` is
+    what was seen of it; by default it is looked at now.
     """
     failed = lost(move)
     service = move.target.service(move.model)
     if failed is None or service is None or service.version is None:
         return None
-    reason = f"lost its traffic at the gateway: {_condition(move, failed)}"
+    reason = f"lost its traffic at the gateway: {why or _condition(move, failed)}"
     ledger.quarantine(move.registry, move.model, failed, reason)
     found = move.registry.version(move.model, service.version)
     return move.rollback(found, "gateway", f"version {failed} {reason}", failed)
@@ -141,9 +145,16 @@ def _last(move: Move) -> Progress | None:
 
 
 def _condition(move: Move, version: int) -> str:
+    """What is seen of a version that lost its traffic: of its replicas, and its answers."""
     service = move.target.service(move.model)
     living = [one for one in service.others if one.version == version] if service else []
-    if not living:
-        return "none of its replicas lives"
     healthy = sum(one.healthy for one in living)
-    return f"{healthy} of its {len(living)} replicas are healthy"
+    said = f"{healthy} of its {len(living)} replicas are healthy"
+    if not living:
+        said = "none of its replicas lives"
+    if not isinstance(move.target, WeightedTarget):
+        return said
+    counted = move.target.traffic(move.model).get(version)
+    if counted is None or not counted.errors:
+        return said
+    return f"{said}; {counted.errors} of its {counted.requests} answers failed"

@@ -129,6 +129,28 @@ def test_checks_are_as_dagster_says(shop: Any) -> None:
         assert said == theirs[str(version)]
 
 
+def test_a_check_that_a_failed_run_only_planned_is_no_answer(tmp_path: Path) -> None:
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationPlanned,
+    )
+    from dagster._core.events import DagsterEvent
+
+    fill_dagster(tmp_path, "churn", 2)
+    planned = AssetCheckEvaluationPlanned(
+        asset_key=dg.AssetKey(["churn", "image"]),
+        check_name="serves",
+        partitions_subset=dg.DynamicPartitionsDefinition(name="v").subset_with_partition_keys(
+            ["1"]
+        ),
+    )
+    event = DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", "job", event_specific_data=planned)
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
+        instance.report_dagster_event(event, "11111111-0000-4000-8000-000000000001")
+    events = EventLog(f"sqlite:///{tmp_path / 'dagster' / 'history' / 'runs' / 'index.db'}")
+    (gate,) = events.gates("churn", 1)
+    assert gate.name == "meets_thresholds"
+
+
 @contextmanager
 def counted() -> Iterator[list[str]]:
     """The statements that any engine executes meanwhile."""

@@ -50,7 +50,7 @@ def service_health_asset(declared: Declared) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "status": found.status,
-                "replicas": dg.MetadataValue.md(found.table),
+                "usage": dg.MetadataValue.md(found.table),
                 **figures(found.metrics()),
             },
             check_results=[

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,15 +17,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlops_pipelines import environment, record
+from mlops_pipelines import environment
 from mlops_pipelines.errors import TargetError
 from mlops_pipelines.logs import step
 from mlops_pipelines.release.gateway.gateway import Gateway
 from mlops_pipelines.release.gateway.state import Role, Route
-from mlops_pipelines.release.images.engine import connect, told
-from mlops_pipelines.release.images.version_image import build_version_image
-from mlops_pipelines.release.signing import check
+from mlops_pipelines.release.images.engine import connect
 from mlops_pipelines.release.targets.docker import look
+from mlops_pipelines.release.targets.docker.about import about, read
 from mlops_pipelines.release.targets.docker.haproxy import PORT, HaproxyContainer
 from mlops_pipelines.release.targets.docker.mend import Mender
 from mlops_pipelines.release.targets.docker.replicas import (
@@ -43,8 +41,6 @@ from mlops_pipelines.release.targets.places import Places
 from mlops_pipelines.release.targets.scrape import Sample, samples
 from mlops_pipelines.release.targets.target import Service, Traffic, Usage
 from mlops_pipelines.release_spec import Release
-from mlops_pipelines.serve.bundle import Bundle, BundleError, read_bundle
-from mlops_pipelines.serve.signature import Limits
 
 if TYPE_CHECKING:
     import docker
@@ -109,7 +105,7 @@ class DockerTarget:
         gateway's address is that of every model, so a `port` of its own is not given.
         """
         with self.lock(model, "switch"):
-            digest = self._read(model, bundle).digest
+            digest = read(model, bundle).digest
             route = self._gateway.route(model)
             if route.bundle_of("serving") != digest and self._warm(model, route, digest):
                 # First of all: whoever goes back is in a hurry.
@@ -253,43 +249,8 @@ class DockerTarget:
             self._address(model),
         )
 
-    def _read(self, model: str, bundle: Path) -> Bundle:
-        """What the bundle says of itself; raises TargetError where it is not what was built."""
-        check(bundle)
-        try:
-            about = read_bundle(bundle)
-        except BundleError as error:
-            raise TargetError(f"the bundle is refused: {error}") from error
-        if about.model != model:
-            raise TargetError(f"{bundle} is a bundle of {about.model}, expected {model}")
-        return about
-
     def _about(self, model: str, bundle: Path) -> About:
-        """What a new replica of the bundle is, its image built where the engine lacks it."""
-        about = self._read(model, bundle)
-        limits = {"in_flight": Limits.in_flight, "connections": Limits.connections, **about.limits}
-        return About(
-            model=model,
-            version=about.version,
-            bundle=about.digest,
-            image=self._image(about, bundle),
-            # The gateway keeps what a worker would refuse, with room for health checks.
-            most=max(1, int(0.9 * min(limits["in_flight"], limits["connections"]))),
-        )
-
-    def _image(self, about: Bundle, bundle: Path) -> str:
-        import docker
-
-        tag = f"mlops/{about.model}:{about.version}-{about.digest[:12]}"
-        with told(f"looking for the image {tag}"):
-            try:
-                found = self._client.images.get(tag)
-                if found.labels.get(record.BUNDLE) == about.digest:
-                    return str(found.id)
-            except docker.errors.ImageNotFound:
-                pass
-        base = os.environ.get("BASE_IMAGE") or self._settings.base_image
-        return build_version_image(self._client, bundle, base, self._wheelhouse, {}).id
+        return about(self._client, model, bundle, self._settings.base_image, self._wheelhouse)
 
     def _fill(
         self, model: str, route: Route, role: Role, count: int, bundle: Path | None = None
@@ -301,7 +262,7 @@ class DockerTarget:
         dead = [server.name for server in route.of_role(role) if server not in living]
         missing = count - len(living)
         if missing > 0 and (bundle is not None or there):
-            about = (
+            what = (
                 self._about(model, bundle)
                 if bundle is not None
                 else found[(living or there)[0].name].about
@@ -310,7 +271,7 @@ class DockerTarget:
             with step(logger, "start_replicas", model=model, replicas=missing):
                 try:
                     new = self._replicas.start(
-                        about, missing, self.log_dir(model), self._release(model).resources
+                        what, missing, self.log_dir(model), self._release(model).resources
                     )
                 except TargetError as error:
                     raise TargetError(f"{model}: {error}; traffic did not move") from error
@@ -325,7 +286,7 @@ class DockerTarget:
             self._drop(model, [*dead, *surplus])
 
     def _challenge(self, model: str, bundle: Path, replicas: int, *, switching: bool) -> None:
-        digest = self._read(model, bundle).digest
+        digest = read(model, bundle).digest
         route = self._gateway.route(model)
         if route.bundle_of("serving") == digest:
             return
