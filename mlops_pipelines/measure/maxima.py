@@ -44,8 +44,9 @@ class Null:
 
     `mean` (5, columns) is its mean in half deviances, `spread` (columns) the mean divergence in
     bits times the harmonic rows n₁·n₂/(n₁+n₂); `together` (columns, columns) says how rank shifts
-    correlate, and `largest` (columns, draws) is each column's largest statistic in decades.
-    `shapes`, `scales`, `starts` and `slopes` (columns) are of the tails.
+    correlate in the `rows` that were drawn from, and `largest` (columns, draws) is each column's
+    largest statistic in decades. `shapes`, `scales`, `starts` and `slopes` (columns) are of the
+    tails.
     """
 
     shapes: Floats
@@ -54,6 +55,7 @@ class Null:
     slopes: Floats
     signs: NDArray[np.int64]
     together: Floats
+    rows: int
     mean: Floats
     spread: Floats
     largest: NDArray[np.float32]
@@ -67,7 +69,9 @@ class Null:
         gone = set(without)
         kept = [place for place in range(len(self.signs)) if place not in gone]
         found[ALONE] = 0
-        found[ALONE, kept] = _left(self.together[np.ix_(kept, kept)]) @ found[RANKS, kept]
+        found[ALONE, kept] = (
+            _left(self.together[np.ix_(kept, kept)], self.rows) @ found[RANKS, kept]
+        )
         return found
 
     def decades(self, found: Floats) -> Floats:
@@ -190,6 +194,7 @@ def make_null(
         slopes,
         np.array(signs, dtype=np.int64),
         together,
+        len(codes),
         mean,
         spread,
         np.zeros((columns, 0), dtype=np.float32),
@@ -198,12 +203,14 @@ def make_null(
     return replace(null, largest=largest)
 
 
-def _left(together: Floats) -> Floats:
+def _left(together: Floats, rows: int) -> Floats:
     """The matrix that takes from each rank shift what the others explain, standardised."""
     still = np.diag(together) < 0.5
     together = np.where(still[:, None] | still[None, :], 0, together)
     inverse = np.linalg.inv(together + np.diag(np.where(still, 1, _RIDGE)))
     spread = np.sqrt(np.diag(inverse @ together @ inverse))
+    # What explains the rows that it was learned on explains others a little less.
+    spread *= np.sqrt(1 + 2 * np.count_nonzero(~still) / rows)
     explained = 1 - 1 / np.maximum(1, np.diag(inverse) * np.diag(together))
     useful = ~still & (explained > _EXPLAINED)
     return np.asarray(inverse * (useful / np.maximum(spread, 1e-12))[:, None])

@@ -13,8 +13,8 @@ os.environ["DO_NOT_TRACK"] = "1"
 warnings.filterwarnings("ignore")
 
 import pandas as pd  # noqa: E402
-from evidently import Report  # noqa: E402, TID253
-from evidently.presets import DataDriftPreset  # noqa: E402, TID253
+from evidently import Report  # noqa: E402
+from evidently.presets import DataDriftPreset  # noqa: E402
 
 
 def main() -> None:

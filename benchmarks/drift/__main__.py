@@ -1,0 +1,157 @@
+"""`make bench-drift`: how long a night's verdict takes, and how much memory, beside its peers.
+
+The same windows for all: Parquet files of 20 numeric and 5 categorical columns. Ours counts the
+window in a stored reference's bins and judges it; every measurement is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import (
+    ROOT,
+    WORK,
+    Row,
+    at_least,
+    at_most,
+    machine,
+    percentile,
+    ratio,
+    result,
+    say,
+    table,
+)
+from benchmarks.common import write_result as write_json
+from benchmarks.drift.data import write
+from benchmarks.environments import PeerError, environment
+
+HERE = Path(__file__).parent
+PEERS = {
+    "Evidently": ("evidently_drift.py", HERE.parent / "detection" / "peers" / "evidently.txt", 60),
+    "NannyML": ("nannyml_drift.py", HERE.parent / "detection" / "peers" / "nannyml.txt", 10),
+    "whylogs": ("whylogs_drift.py", HERE / "peers" / "whylogs.txt", 30),
+}
+"""Script, requirements, and how many times faster ours is to be."""
+
+SECONDS = 1800
+
+
+def main() -> int:
+    """0 where every goal holds, 1 where one is missed."""
+    parser = argparse.ArgumentParser("python -m benchmarks.drift")
+    parser.add_argument("--quick", action="store_true", help="100,000 rows instead of a million")
+    quick = parser.parse_args().quick
+    WORK.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="drift-", dir=WORK))
+    try:
+        rows = _rows(scratch, 100_000 if quick else 1_000_000, 1 if quick else 3)
+        facts = machine(scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    path = write_json("drift", result(rows, facts, {"quick": quick}))
+    say("\n" + table(rows))
+    missed = [row for row in rows if row.holds is False]
+    say(f"{len(missed)} goals missed; see {path}")
+    return 1 if missed else 0
+
+
+def _rows(scratch: Path, n: int, rounds: int) -> list[Row]:
+    say(f"writing windows of {n:,} rows …")
+    reference = write(scratch / "reference.parquet", n, 25, 0)
+    window = write(scratch / "window.parquet", n, 25, 1, 0.1)
+    learned = _learn(scratch, reference)
+    ours = [_ours(learned, window) for _ in range(rounds)]
+    seconds = percentile([each["seconds"] for each in ours], 0.5)
+    rows = []
+    for name, (script, requirements, times) in PEERS.items():
+        say(f"{name} …")
+        found = _peer(script, requirements, reference, window)
+        theirs = found if isinstance(found, str) else found["seconds"]
+        factor = None if isinstance(theirs, str) else ratio(theirs, seconds)
+        rows.append(
+            Row(
+                f"{n:,} rows × 25 columns, times faster than {name}",
+                factor,
+                "×",
+                at_least(times),
+                {name: theirs, "ours": seconds},
+                "s",
+                complete=not isinstance(theirs, str),
+            )
+        )
+    rows.append(
+        Row(
+            f"peak memory, {n:,} rows",
+            max(each["peak_mb"] for each in ours),
+            "MB",
+            at_most(800),
+        )
+    )
+    many = write(scratch / "many.parquet", 10 * n, 25, 2)
+    say(f"{10 * n:,} rows …")
+    large = _ours(learned, many)
+    rows.append(Row(f"peak memory, {10 * n:,} rows", large["peak_mb"], "MB", at_most(1200)))
+    rows.append(Row(f"{10 * n:,} rows × 25 columns", large["seconds"], "s"))
+    return [*rows, _growth(scratch, n // 10, rounds), _nights(scratch)]
+
+
+def _growth(scratch: Path, n: int, rounds: int) -> Row:
+    each = {}
+    for columns in (50, 400):
+        say(f"{columns} columns …")
+        reference = write(scratch / f"reference{columns}.parquet", n, columns, 3)
+        window = write(scratch / f"window{columns}.parquet", n, columns, 4)
+        learned = _learn(scratch, reference, columns)
+        found = [_ours(learned, window)["seconds"] for _ in range(rounds)]
+        each[columns] = percentile(found, 0.5) / columns
+    return Row(
+        f"seconds per column, 400 over 50 columns, {n:,} rows",
+        ratio(each[400], each[50]),
+        "×",
+        at_most(1.2),
+        {f"{columns} columns": 1000 * seconds for columns, seconds in each.items()},
+        "ms",
+    )
+
+
+def _nights(scratch: Path) -> Row:
+    say("two years of nights …")
+    done = _run([sys.executable, str(HERE / "nights.py"), str(scratch / "nights")])
+    return Row("one more night after two years of them", done["seconds"], "s", at_most(2))
+
+
+def _learn(scratch: Path, reference: Path, columns: int = 25) -> Path:
+    learned = scratch / f"reference{columns}.npz"
+    _run([sys.executable, str(HERE / "ours.py"), "learn", str(reference), str(learned)])
+    return learned
+
+
+def _ours(learned: Path, window: Path) -> dict[str, Any]:
+    return _run([sys.executable, str(HERE / "ours.py"), "judge", str(learned), str(window)])
+
+
+def _peer(script: str, requirements: Path, *files: Path) -> dict[str, Any] | str:
+    try:
+        python = environment(requirements)
+        return _run([str(python), str(HERE / "peers" / script), *map(str, files)])
+    except (PeerError, subprocess.SubprocessError, ValueError) as error:
+        return f"did not run: {str(error).splitlines()[0][:200]}"
+
+
+def _run(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=SECONDS)
+    if done.returncode:
+        raise ValueError((done.stderr.strip().splitlines() or ["failed"])[-1])
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return dict(json.loads(lines[-1])) if lines else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Versions as images behind a gateway: moved, taken back, failing and killed under load."""
