@@ -36,7 +36,7 @@ class Sizes:
     shared: int
 
 
-FULL = Sizes(references=20, unchanged=100, changed=10, sparse=2, asked=3, shared=10)
+FULL = Sizes(references=40, unchanged=50, changed=10, sparse=4, asked=3, shared=10)
 QUICK = Sizes(references=10, unchanged=20, changed=4, sparse=5, asked=1, shared=4)
 
 

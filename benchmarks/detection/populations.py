@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.common import ROOT
 from mlops_pipelines.measure.profile import Column
 
-REFERENCE_ROWS = 2000
+REFERENCE_ROWS = 10_000
 
 Draw = Callable[[int, np.random.Generator], pd.DataFrame]
 

@@ -1,5 +1,6 @@
 """Two years of nights of one model, and one more: counted, judged and drawn with the others."""
 
+import importlib
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -52,6 +53,8 @@ def main(folder: Path) -> None:
             "estimator": {"python": "sklearn.linear_model:LogisticRegression"},
         }
     )
+    for needed in ("ibis.backends.duckdb", "duckdb", "scipy.special"):
+        importlib.import_module(needed)
     with timed():
         window = window_of(store, spec, 1, day, lambda _: profile)
         assert window is not None
