@@ -47,7 +47,7 @@ def declare(root: Path, name: str, text: str) -> None:
 def test_mlops_check_says_that_all_is_sound(project: Path) -> None:
     done = run(project, "mlops", "check")
 
-    assert (done.stdout, done.stderr) == ("3 models and 2 environments are sound\n", "")
+    assert (done.stdout, done.stderr) == ("3 models and 5 environments are sound\n", "")
 
 
 def test_mlops_check_says_every_mistake_of_all_files(project: Path) -> None:
@@ -66,7 +66,14 @@ def test_mlops_check_says_every_mistake_of_all_files(project: Path) -> None:
         "mlflow, store, target, alerts, dagster",
     ]
     assert told["models"] == ["breast_cancer", "card_fraud", "diabetes"]
-    assert told["environments"] == ["local", "production", "staging"]
+    assert told["environments"] == [
+        "compose",
+        "docker",
+        "kubernetes",
+        "local",
+        "production",
+        "staging",
+    ]
     assert [(each["file"], each["line"], each["column"]) for each in told["mistakes"]] == [
         ("assets/worse/defs.yaml", 4, 3),
         ("assets/wrong/defs.yaml", 12, 3),
@@ -92,7 +99,7 @@ def test_mlops_new_writes_a_declaration_that_mlops_check_finds_sound(project: Pa
     assert again.stderr == (
         "error: assets/churn/defs.yaml exists already; edit it, or choose another name\n"
     )
-    assert run(project, "mlops", "check").stdout == "4 models and 2 environments are sound\n"
+    assert run(project, "mlops", "check").stdout == "4 models and 5 environments are sound\n"
 
 
 def test_an_unknown_environment_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +108,8 @@ def test_an_unknown_environment_is_one_line(project: Path, monkeypatch: pytest.M
     done = run(project, "mlops", "status", code=1)
 
     assert done.stderr.splitlines() == [
-        "error: MLOPS_ENV=staging: there is no resources/staging.yaml; there are: local, production"
+        "error: MLOPS_ENV=staging: there is no resources/staging.yaml; there are: "
+        "compose, docker, kubernetes, local, production"
     ]
 
 
@@ -123,7 +131,7 @@ def test_dg_knows_the_project(project: Path) -> None:
 def test_dg_scaffolds_a_model_that_is_sound_at_once(project_root: Path) -> None:
     run(project_root, "dg", "scaffold", "defs", "mlops_pipelines.MonitoredModel", "churn")
 
-    assert run(project_root, "mlops", "check").stdout == "1 models and 2 environments are sound\n"
+    assert run(project_root, "mlops", "check").stdout == "1 models and 5 environments are sound\n"
     assert (project_root / "assets" / "churn" / "defs.yaml").is_file()
     run(project_root, "dg", "check", "defs")
 

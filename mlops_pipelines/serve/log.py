@@ -58,6 +58,7 @@ class SegmentWriter:
         self._fsync = fsync
         self._rotate_bytes = rotate_bytes
         self._fd: int | None = None
+        self._named = 0
         self._size = 0
         self._waiting: list[Done] = []
         self._syncing = 0
@@ -162,13 +163,15 @@ class SegmentWriter:
         return fd
 
     def _name(self, unnamed: Path, locked: bool) -> None:
-        milliseconds = time.time_ns() // 1_000_000
+        # In the order of their names, segments are in the order of their rows.
+        milliseconds = max(time.time_ns() // 1_000_000, self._named + 1)
         unique = f".{secrets.token_hex(4)}" if locked else ""
         path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
         while path.exists():
             milliseconds += 1
             path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
         unnamed.rename(path)
+        self._named = milliseconds
 
     def _abandon(self) -> None:
         """Let go of the segment; who waits for it is still answered."""
