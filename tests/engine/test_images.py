@@ -316,20 +316,24 @@ def test_a_registry_that_is_not_reached_is_one_line(engine, images):
 def test_the_asset_makes_records_and_tries_the_image(engine, base, bundles, tmp_path):
     settings = {"type": "docker", "base_image": base, "network": "no-such-network"}
     (tmp_path / "wheelhouse").symlink_to(WHEELHOUSE)
-    result = dg.materialize(
-        [image_asset(Declared(bundles.spec, bundles.root / "assets" / MODEL, "defs.yaml"))],
-        partition_key="2",
-        resources={
-            "project": ProjectResource(root=str(bundles.root), environment="docker"),
-            "mlflow": MlflowResource(
-                tracking_uri=bundles.registry.tracking_uri,
-                artifact_root=bundles.registry.artifact_root,
-            ),
-            "store": StoreResource(root=str(bundles.root / "store"), cache=str(tmp_path / "cache")),
-            "target": TargetResource(home=str(tmp_path / "serving"), settings=settings),
-        },
-        instance=_instance_with(MODEL, "2"),
-    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(versions_of(MODEL).name, ["2"])
+        result = dg.materialize(
+            [image_asset(Declared(bundles.spec, bundles.root / "assets" / MODEL, "defs.yaml"))],
+            partition_key="2",
+            resources={
+                "project": ProjectResource(root=str(bundles.root), environment="docker"),
+                "mlflow": MlflowResource(
+                    tracking_uri=bundles.registry.tracking_uri,
+                    artifact_root=bundles.registry.artifact_root,
+                ),
+                "store": StoreResource(
+                    root=str(bundles.root / "store"), cache=str(tmp_path / "cache")
+                ),
+                "target": TargetResource(home=str(tmp_path / "serving"), settings=settings),
+            },
+            instance=instance,
+        )
     shown = result.asset_materializations_for_node(f"{MODEL}__image")[0].metadata
     (check,) = result.get_asset_check_evaluations()
     digest = shown["digest"].value
@@ -375,12 +379,6 @@ def test_an_archive_is_the_same_bytes_whenever_and_by_whom_its_files_were_made(t
         assert found.getnames() == [
             "root", "root/one", "root/one/x", "root/two", "root/two/y", "root/z",
         ]  # fmt: skip
-
-
-def _instance_with(model: str, version: str) -> dg.DagsterInstance:
-    instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(versions_of(model).name, [version])
-    return instance
 
 
 def _project_lock() -> str:

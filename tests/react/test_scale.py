@@ -246,16 +246,17 @@ class Scene:
     def tick(self, specs: dict[str, ModelSpec], cursor: str | None) -> tuple[str, str]:
         """What the sensor said, and its cursor."""
         target = {"type": "process", "ports": [self.port, self.port]}
-        context = dg.build_sensor_context(
-            instance=dg.DagsterInstance.ephemeral(),
-            cursor=cursor,
-            resources={
-                "mlflow": MlflowResource(tracking_uri=f"sqlite:///{self.home}/mlflow.db"),
-                "store": StoreResource(root=str(self.home / "store"), cache=""),
-                "target": TargetResource(home=str(self.home / "serving"), settings=target),
-            },
-        )
-        with context:
+        resources = {
+            "mlflow": MlflowResource(tracking_uri=f"sqlite:///{self.home}/mlflow.db"),
+            "store": StoreResource(root=str(self.home / "store"), cache=""),
+            "target": TargetResource(home=str(self.home / "serving"), settings=target),
+        }
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(
+                instance=instance, cursor=cursor, resources=resources
+            ) as context,
+        ):
             result = services_sensor(specs)(context)
         assert isinstance(result, dg.SensorResult)
         assert isinstance(result.skip_reason, dg.SkipReason)
