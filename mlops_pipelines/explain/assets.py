@@ -8,7 +8,7 @@ from mlops_pipelines.keys import asset_key, shared, versions_of
 from mlops_pipelines.logs import step
 from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import MlflowResource, ProjectResource, StoreResource
-from mlops_pipelines.train.assets import mlflow_link
+from mlops_pipelines.train.assets.shown import mlflow_link
 
 TELLS_OF = ("evaluation", "security_report", "image", "deployment")
 

@@ -7,7 +7,7 @@ from mlops_pipelines.errors import StoreError
 from mlops_pipelines.monitor.assets.track import WARN, Day, in_monitor_track, of_day, unknown
 from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import MlflowResource, StoreResource
-from mlops_pipelines.train.assets import figures, mlflow_link
+from mlops_pipelines.train.assets.shown import figures, mlflow_link
 
 
 def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:

@@ -10,7 +10,7 @@ from mlops_pipelines.project import Declared
 from mlops_pipelines.resources import MlflowResource, StoreResource
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import IN_TARGET_UNIT
-from mlops_pipelines.train.assets import figures, mlflow_link
+from mlops_pipelines.train.assets.shown import figures, mlflow_link
 
 if TYPE_CHECKING:
     from mlops_pipelines.monitor.fairness import Fairness

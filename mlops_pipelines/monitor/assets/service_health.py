@@ -7,7 +7,7 @@ from mlops_pipelines.monitor.assets.track import Day, in_monitor_track, of_day
 from mlops_pipelines.project import Declared
 from mlops_pipelines.release.assets.track import open_target
 from mlops_pipelines.resources import MlflowResource, StoreResource, TargetResource
-from mlops_pipelines.train.assets import figures
+from mlops_pipelines.train.assets.shown import figures
 
 
 def service_health_asset(declared: Declared) -> dg.AssetsDefinition:

@@ -10,7 +10,7 @@ from mlops_pipelines.logs import step
 from mlops_pipelines.project import Declared
 from mlops_pipelines.release.assets.track import blocking, in_release_track, open_target
 from mlops_pipelines.resources import MlflowResource, ProjectResource, StoreResource, TargetResource
-from mlops_pipelines.train.assets import figures
+from mlops_pipelines.train.assets.shown import figures
 
 if TYPE_CHECKING:
     from mlops_pipelines.serve.bundle import Runtime

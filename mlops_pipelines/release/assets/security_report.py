@@ -12,7 +12,7 @@ from mlops_pipelines.logs import step
 from mlops_pipelines.project import Declared
 from mlops_pipelines.release.assets.track import blocking, in_release_track
 from mlops_pipelines.resources import MlflowResource, StoreResource
-from mlops_pipelines.train.assets import figures
+from mlops_pipelines.train.assets.shown import figures
 
 
 def security_report_asset(declared: Declared) -> dg.AssetsDefinition:
