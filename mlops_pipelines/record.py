@@ -23,6 +23,8 @@ DAGSTER_RUN = "mlops.dagster_run_id"
 PARENT_VERSION = "mlops.parent_version"
 BUNDLE = "mlops.bundle_digest"
 IMAGE = "mlops.image_digest"
+BOM = "mlops.bom_digest"
+"""The SHA-256 of the bill of materials."""
 MODEL = "mlops.model"
 VERSION = "mlops.version"
 TASK = "mlops.task"
@@ -92,8 +94,9 @@ def _dirty(root: Path) -> str:
     if not changed:
         return ""
     difference = _git(root, "diff", "HEAD", "--", ".")
-    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "--", ".").splitlines()
-    contents = [_content(root / name) for name in untracked]
+    # -z: else a name that is not ASCII comes quoted, and its file would not be found.
+    untracked = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", ".")
+    contents = [_content(root / name) for name in untracked.split("\0") if name]
     return hashlib.sha256("\n".join((changed, difference, *contents)).encode()).hexdigest()[:16]
 
 
@@ -106,17 +109,29 @@ def _content(path: Path) -> str:
         return ""
 
 
-def _git(root: Path, *arguments: str) -> str:
-    # GIT_OPTIONAL_LOCKS: looking must not contend with the user's own git commands.
+def git(
+    root: Path, *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 20
+) -> str | None:
+    """What `git <arguments>` prints in the folder `root`; None where it fails or takes too long.
+
+    `env` is added to this process's environment. Bytes that are no UTF-8 are escaped.
+    """
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
             capture_output=True,
-            text=True,
-            timeout=20,
+            # A file in another encoding may be among what a difference shows.
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=seconds,
             check=False,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            # Looking must not contend with the user's own git commands.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", **(env or {})},
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return (git(root, *arguments) or "").strip()

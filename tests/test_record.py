@@ -70,6 +70,22 @@ def test_the_content_of_a_new_file_counts(repository: Path) -> None:
     assert provenance(repository).git_dirty != added != ""
 
 
+def test_a_file_that_is_not_utf_8_is_told_apart_too(repository: Path) -> None:
+    (repository / "code.py").write_bytes(b"# caf\xe9\n")
+    changed = provenance(repository).git_dirty
+    (repository / "code.py").write_bytes(b"# caf\xe8\n")
+
+    assert len({"", changed, provenance(repository).git_dirty}) == 3
+
+
+def test_a_new_file_may_have_any_name(repository: Path) -> None:
+    (repository / "né w.py").write_text("a = 1\n")
+    added = provenance(repository).git_dirty
+    (repository / "né w.py").write_text("a = 2\n")
+
+    assert provenance(repository).git_dirty != added != ""
+
+
 def test_without_git_and_lock_it_says_so(tmp_path: Path) -> None:
     found = provenance(tmp_path)
 

@@ -1,16 +1,13 @@
 """Trains a version again from its recorded snapshot, code and seeds, and compares.
 
-The training runs in a process of its own, on a copy of the recorded commit that git writes to a
-temporary folder: neither the work tree nor the repository is touched. (`git worktree` would write
-into the repository, and `git archive` leaves out what .gitattributes says.) Nothing is registered.
+The training runs in a process of its own, on a copy of the recorded code in a temporary folder.
+Nothing is registered.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError, ReleaseError
+from mlops_pipelines.explain.recorded_tree import surroundings, write_tree
 from mlops_pipelines.store import Store
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry, Version
 
 Progress = Callable[[str, float | None], None]
-
-_TOO_LARGE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -92,8 +88,8 @@ def reproduce(
         kept = _copy_snapshot(store, folder / "store", found)
         progress("code", None)
         tree = folder / "tree"
-        commit, notes = _write_tree(root, tree, found)
-        notes += _surroundings(root, found)
+        commit, notes = write_tree(root, tree, found)
+        notes += surroundings(root, found)
         job = {
             "tree": str(tree),
             "model": model,
@@ -137,95 +133,6 @@ def _copy_snapshot(store: Store, folder: Path, version: Version) -> str:
     for name in ("data.parquet", "snapshot.json"):
         copy.write_bytes(f"{snapshot.key}/{name}", store.read_bytes(f"{snapshot.key}/{name}"))
     return str(folder)
-
-
-def _write_tree(root: Path, tree: Path, version: Version) -> tuple[str | None, list[str]]:
-    """Put the code that trained the version, as far as it is known, to `tree`."""
-    commit = version.tags.get(record.GIT_COMMIT, "")
-    dirty = version.tags.get(record.GIT_DIRTY, "")
-    now = record.provenance(root)
-    if dirty and (commit, dirty) == (now.git_commit, now.git_dirty):
-        _copy_present(root, tree)
-        return None, [
-            "it was trained with uncommitted changes, and they are those of the work tree now, "
-            "by their hash: the present tree was run"
-        ]
-    notes = []
-    if dirty:
-        notes.append(
-            "it was trained with uncommitted changes: the model's own files are those kept in "
-            "MLflow; what else was changed then (the library, data beside the code) is not known"
-        )
-    if _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-        known = " " not in commit and bool(commit)
-        why = (
-            f"commit {commit[:12]} is not in this repository" if known else "no commit is on record"
-        )
-        notes.append(f"{why}: the present code was run, with the model's own files kept in MLflow")
-        _copy_present(root, tree)
-        return None, notes
-    if commit != now.git_commit:
-        notes.append(
-            f"the code has changed since: it was trained at {commit[:12]}, which was run again, "
-            f"and {now.git_commit[:12]} is checked out"
-        )
-    if now.git_dirty:
-        notes.append("there are uncommitted changes in the work tree; they were not used")
-    _check_out(root, tree, commit)
-    return commit, notes
-
-
-def _check_out(root: Path, tree: Path, commit: str) -> None:
-    """The project folder as of `commit`, by an index of its own."""
-    inside = (_git(root, "rev-parse", "--show-prefix") or "").strip()
-    top = (_git(root, "rev-parse", "--show-toplevel") or str(root)).strip()
-    whole = tree.with_name("checkout")
-    with tempfile.TemporaryDirectory(prefix="mlops-index-") as folder:
-        index = {"GIT_INDEX_FILE": f"{folder}/index"}
-        done = _git(Path(top), "read-tree", commit, env=index)
-        if done is not None:
-            prefix = f"--prefix={whole}/"
-            done = _git(Path(top), "checkout-index", "--all", "--quiet", prefix, env=index)
-    if done is None or not (whole / inside).is_dir():
-        raise ReleaseError(
-            f"git cannot write commit {commit[:12]} of {root} to a temporary folder; look at "
-            "`git fsck`, and at the space left on the disk"
-        )
-    (whole / inside).rename(tree)
-
-
-def _copy_present(root: Path, tree: Path) -> None:
-    """The project folder as it is: links, but copies of what lies under assets/."""
-    tree.mkdir()
-    for path in root.iterdir():
-        if path.name not in ("assets", ".git"):
-            (tree / path.name).symlink_to(path)
-
-    def copy(source: str, target: str) -> None:
-        # Data may lie beside the code; it is not what is trained on.
-        if os.path.getsize(source) > _TOO_LARGE:
-            os.symlink(source, target)
-        else:
-            shutil.copyfile(source, target)
-
-    skipped = shutil.ignore_patterns("__pycache__")
-    if (root / "assets").is_dir():
-        shutil.copytree(root / "assets", tree / "assets", ignore=skipped, copy_function=copy)
-
-
-def _surroundings(root: Path, version: Version) -> list[str]:
-    """What else than the code may make a difference."""
-    now, notes = record.provenance(root), []
-    lock = version.tags.get(record.LOCK_HASH, "")
-    if lock and lock != now.lock_hash:
-        notes.append(
-            f"requirements.lock has changed since ({lock[:12]} then, {now.lock_hash[:12]} now): "
-            "the packages are those installed now"
-        )
-    python = version.tags.get(record.PYTHON, "")
-    if python and python != platform.python_version():
-        notes.append(f"it was trained with Python {python}; this is {platform.python_version()}")
-    return notes
 
 
 def _train(job: Path, tree: Path, version: Version, progress: Progress) -> Mapping[str, Any]:
@@ -298,19 +205,3 @@ def _artifact(registry: Registry, version: Version, name: str) -> str:
         return str(registry.fetch(version.model, version.version, name))
     except NotFoundError:
         return ""
-
-
-def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
-    """What git says, None where it fails."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", **(env or {})},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
