@@ -7,9 +7,6 @@ This is the single-step procedure of Westfall & Young (1993, section 2.4), as Tu
 for normal means. A model whose true gap is exactly a bound is found beyond it by its whole
 interval in about 5 % of all evaluations, however many groups there are; simulated with 2 to 10
 groups of 30 rows or more, in 1 to 9 %, and 13 % with 10 groups of just 30.
-
-Values by group are fairlearn's (MetricFrame; Bird et al. 2020). Its import adds a hundredth of a
-second to scikit-learn's.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from mlops_pipelines.measure import weighted
+from mlops_pipelines.measure import group_rates
 from mlops_pipelines.measure.metrics import METRICS
 from mlops_pipelines.measure.outputs import Codes, Floats, Judged, Outputs, judge
 from mlops_pipelines.measure.slices import by_slice
@@ -40,7 +37,6 @@ GAPS: dict[str, tuple[str, ...]] = {
 }
 """The rates or metrics of which a gap is the widest difference between two groups."""
 
-_BLOCK = 250_000  # counts held at once
 _DRAWS = 20_000_000
 _NAMED = 5
 
@@ -172,13 +168,15 @@ def _of_segment(
     min_rows: int,
 ) -> Iterator[Gap]:
     rates = tuple(dict.fromkeys(rate for name in names for rate in GAPS[name]))
-    parts = {value: _take(rows, at) for value, at in places.items()}
-    counted = {value: {r: _counted(r, part) for r in rates} for value, part in parts.items()}
-    known = _by_group(rates, rows, places)
+    parts = {value: group_rates.take(rows, at) for value, at in places.items()}
+    counted = {
+        value: {r: group_rates.counted(r, part) for r in rates} for value, part in parts.items()
+    }
+    known = group_rates.by_group(rates, rows, places)
     rng = np.random.default_rng(seed)
     # Drawn once for each group, so that all gaps are of the same resamples.
     drawn = {
-        value: _drawn(rates, part, resamples, rng)
+        value: group_rates.drawn(rates, part, resamples, rng)
         for value, part in parts.items()
         if len(part) >= min_rows
     }
@@ -220,7 +218,7 @@ def _widest(
             best, between = spread, (groups[at[0]].value, groups[at[1]].value)
         resampled = np.array([drawn[group.value][rate] for group in groups])
         errors = np.nan_to_num(resampled - values[:, None])
-        floors = np.array([_floor(rate, parts[group.value]) for group in groups])
+        floors = np.array([group_rates.least_error(rate, parts[group.value]) for group in groups])
         deviations = np.maximum(errors.std(axis=1), floors)
         for i in range(len(groups) - 1):
             se = np.sqrt(deviations[i] ** 2 + deviations[i + 1 :] ** 2)
@@ -234,101 +232,6 @@ def _widest(
     low = max(0.0, max(distance - critical * se for distance, se in pairs))
     high = max(distance + critical * se for distance, se in pairs)
     return best, between, low, high
-
-
-def _floor(rate: str, part: Judged) -> float:
-    """The least standard error of a share: one that no row shows is not known to be nought."""
-    shares = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
-    bounded = rate in shares or (rate in METRICS and part.n_classes > 0 and rate != "log_loss")
-    return 1 / max(_counted(rate, part), 1) if bounded else 0.0
-
-
-def _counted(rate: str, part: Judged) -> int:
-    """How many rows of a group tell of the rate: of a ranking, those of the rarer class."""
-    positive, negative = int((part.truth == 1).sum()), int((part.truth == 0).sum())
-    if rate in ("true_positive_rate", "recall"):
-        return positive
-    if rate == "false_positive_rate":
-        return negative
-    ranked = rate in ("roc_auc", "average_precision", "precision", "f1")
-    return min(positive, negative) if ranked and part.n_classes == 2 else len(part)
-
-
-def _by_group(
-    rates: Sequence[str], rows: Judged, places: Mapping[str, Codes]
-) -> dict[str, dict[str, float]]:
-    from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate
-    from fairlearn.metrics import true_positive_rate as found_rate
-    from sklearn.metrics import accuracy_score, mean_absolute_error
-
-    kept: dict[str, Any] = {
-        "selection_rate": selection_rate,
-        "true_positive_rate": found_rate,
-        "false_positive_rate": false_positive_rate,
-        "accuracy": accuracy_score,
-        "mae": mean_absolute_error,
-        "mean_error": lambda truth, predicted: float(np.mean(predicted - truth)),
-    }
-    of_frame = {rate: kept[rate] for rate in rates if rate in kept}
-    values: dict[str, dict[str, float]] = {value: {} for value in places}
-    if of_frame and places:
-        names = np.empty(len(rows), dtype=object)
-        for value, at in places.items():
-            names[at] = value
-        frame = MetricFrame(
-            metrics=of_frame,
-            y_true=rows.truth,
-            y_pred=rows.prediction,
-            sensitive_features=pd.Series(names, name="group"),
-        )
-        for value, row in frame.by_group.iterrows():
-            values[str(value)].update({rate: float(row[rate]) for rate in of_frame})
-    for rate in rates:
-        if rate not in kept:
-            for value, at in places.items():
-                values[value][rate] = METRICS[rate].value(_take(rows, at))
-    return values
-
-
-def _drawn(
-    rates: Sequence[str], part: Judged, resamples: int, rng: np.random.Generator
-) -> dict[str, Floats]:
-    """Each rate of one group under resamples (resamples,) of its rows."""
-    n = len(part)
-    under = {rate: _weighted(rate, part) for rate in rates}
-    size = max(1, _BLOCK // n)
-    blocks: dict[str, list[Floats]] = {rate: [] for rate in rates}
-    for start in range(0, resamples, size):
-        rows = rng.integers(n, size=(min(size, resamples - start), n))
-        counts = np.array([np.bincount(row, minlength=n) for row in rows], dtype=np.float64)
-        for rate in rates:
-            blocks[rate].append(under[rate](counts))
-    return {rate: np.concatenate(found) for rate, found in blocks.items()}
-
-
-def _weighted(rate: str, part: Judged) -> weighted.Weighted:
-    """The rate as a function of row weights (m, n)."""
-    if rate in METRICS:
-        if not METRICS[rate].measurable(part):
-            return lambda counts: np.full(len(counts), np.nan)
-        return METRICS[rate].prepare(part)
-    if rate == "mean_error":
-        return weighted.mean_of(np.asarray(part.prediction - part.truth, dtype=np.float64))
-    selected = np.asarray(part.prediction == 1, dtype=np.float64)
-    if rate == "selection_rate":
-        return weighted.mean_of(selected)
-    of = np.asarray(part.truth == (rate == "true_positive_rate"), dtype=np.float64)
-    return lambda counts: weighted.ratio(counts @ (selected * of), counts @ of)
-
-
-def _take(rows: Judged, at: Codes) -> Judged:
-    return Judged(
-        rows.truth[at],
-        rows.prediction[at],
-        None if rows.score is None else rows.score[at],
-        None if rows.probabilities is None else rows.probabilities[at],
-        rows.n_classes,
-    )
 
 
 def _listed(left_out: Mapping[str, int]) -> str:
