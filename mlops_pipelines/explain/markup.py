@@ -21,13 +21,25 @@ table.facts th{width:9.5rem;font-weight:400}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .t{white-space:nowrap}th:last-child,td:last-child{padding-right:0}
 code{font:.86em monospace;overflow-wrap:anywhere}
-ul{margin:.2rem 0;padding-left:1.1rem}svg{max-width:100%;height:auto}
+ul{margin:.2rem 0;padding-left:1.1rem}svg{display:block;max-width:100%;height:auto}
+.wide{overflow-x:auto}
 .columns{columns:3;column-gap:1.5rem;font-size:.9em}
 @media print{body{font-size:10.5pt;margin:0;max-width:none;padding:0}
-h2{break-after:avoid}tr,svg,li{break-inside:avoid}thead{display:table-header-group}
+h2{break-after:avoid}.wide{overflow:visible}tr,svg,li{break-inside:avoid}thead{display:table-header-group}
 .status{border-color:currentColor}@page{margin:16mm}}
 @media (max-width:600px){.columns{columns:1}th,td{padding-right:.5rem}}
 """
+
+
+def page(title: str, parts: Iterable[str], style: str = "", end: str = "") -> str:
+    """A whole page of `parts`, which are HTML; `style` is more CSS, `end` stands at its end."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>\n"
+        + "\n".join(part for part in parts if part)
+        + f"\n{end}</body></html>\n"
+    )
 
 
 def facts(*listed: tuple[str, str]) -> str:
@@ -49,6 +61,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[
     top = cells("th", [escape(each) for each in head])
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def wide(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    """A table that is scrolled by itself where the screen is narrow."""
+    return f"<div class=wide>{table(head, rows, numbers)}</div>"
 
 
 def state(kind: str, text: str) -> str:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from mlops_pipelines.explain.record_schema import Night
+from mlops_pipelines.explain.nights import sentences
+from mlops_pipelines.explain.record_schema import Night, Nights
 
 WIDTH, HEIGHT = 880, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 14, 24
+
+
+def told(nights: Nights) -> str:
+    """What stands above the picture: how many nights, and what was worst about them."""
+    return " ".join(f"{each[0].upper()}{each[1:]}." for each in sentences(nights))
 
 
 def picture(nights: Sequence[Night], main: str, baseline: float | None) -> str:

@@ -57,6 +57,26 @@ def summary(books: Books, model: str, version: int, main: str) -> schema.Nights 
     )
 
 
+def sentences(nights: schema.Nights) -> list[str]:
+    """How many nights there were, and what was worst about them; without full stops."""
+    last = f" to {nights.last}" if nights.last != nights.first else ""
+    said = [f"{nights.count:,} night{'s' if nights.count > 1 else ''}, {nights.first}{last}"]
+    if nights.worst is not None:
+        value = nights.worst.metrics[nights.metric]
+        before = "" if nights.baseline is None else f", {nights.baseline:.4g} in training"
+        said.append(f"worst {nights.worst.day}: {nights.metric} {value:.4g}{before}")
+    if nights.most_drift is not None:
+        columns = nights.most_drift.metrics["drift_columns"]
+        plural = "s" if columns > 1 else ""
+        said.append(f"most drift {nights.most_drift.day}: {columns:.0f} column{plural}")
+    alarms = [f"{n} {on}" for on, n in (nights.alarms or {}).items() if n]
+    if alarms:
+        said.append(f"alarms: {', '.join(alarms)}")
+    elif nights.alarms is not None:
+        said.append("no alarm")
+    return said
+
+
 def worst(nights: Sequence[Night], main: str) -> Night | None:
     """The night on which the main metric was worst; None where no labels were in yet."""
     sign = -1.0 if main in SMALLER_IS_BETTER else 1.0

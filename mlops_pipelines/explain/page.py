@@ -6,18 +6,20 @@ import json
 from collections.abc import Iterable
 from html import escape
 
+from mlops_pipelines.explain.data_facts import data_facts
 from mlops_pipelines.explain.markup import (
-    STYLE,
     code,
     count,
     facts,
     number,
+    page,
     pairs,
     state,
     table,
     time,
+    wide,
 )
-from mlops_pipelines.explain.night_picture import picture
+from mlops_pipelines.explain.night_picture import picture, told
 from mlops_pipelines.explain.record_schema import Night, Record
 from mlops_pipelines.explain.text import moved, unknown
 
@@ -43,16 +45,9 @@ def record_page(found: Record) -> str:
         *_made_of(found),
         *_unknown(found),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        # `<` would end the script in the middle of a text.
-        + '\n<script type="application/json" id="record">'
-        + record.replace("<", "\\u003c")
-        + "</script></body></html>\n"
-    )
+    # `<` would end the script in the middle of a text.
+    script = record.replace("<", "\\u003c")
+    return page(title, parts, end=f'<script type="application/json" id="record">{script}</script>')
 
 
 def _states(found: Record) -> Iterable[str]:
@@ -112,7 +107,7 @@ def _metrics(found: Record) -> list[str]:
     spent = [text.format(found.cost[name]) for name, text in cost.items() if name in found.cost]
     return [
         "<h2>Metrics</h2>",
-        table(head, rows, numbers=range(1, len(head))),
+        wide(head, rows, numbers=range(1, len(head))),
         *(f"<p>{each}.</p>" for each in said),
         f"<p class=quiet>Training took {', '.join(spent)}.</p>" if spent else "",
     ]
@@ -135,7 +130,7 @@ def _slices(found: Record) -> list[str]:
         for each in found.slices
     ]
     head = ("slice", "rows", *names)
-    return ["<h2>Slices</h2>", table(head, rows, numbers=range(1, len(head)))]
+    return ["<h2>Slices</h2>", wide(head, rows, numbers=range(1, len(head)))]
 
 
 def _gates(found: Record) -> list[str]:
@@ -164,20 +159,13 @@ def _nights(found: Record) -> list[str]:
     if nights is None:
         return []
     main = nights.metric
-    last = f" to {nights.last}" if nights.last != nights.first else ""
-    said = [f"{nights.count:,} night{'s' if nights.count > 1 else ''}, {nights.first}{last}."]
-    if nights.worst is not None:
-        said.append(f"Worst {nights.worst.day}: {main} {nights.worst.metrics[main]:.4g}.")
-    if nights.most_drift is not None:
-        columns = nights.most_drift.metrics["drift_columns"]
-        said.append(f"Most drift {nights.most_drift.day}: {columns:.0f} columns.")
     shown = nights.recent[-MOST_NIGHTS:]
     head = ("night", main, "95 % interval", "labelled", "drifted columns", "requests", "errors")
     return [
         "<h2>Since then</h2>",
-        f"<p>{escape(' '.join(said))}</p>",
+        f"<p>{escape(told(nights))}</p>",
         picture(shown, main, nights.baseline),
-        table(head, [_night(each, main) for each in reversed(shown)], numbers=range(1, 7)),
+        wide(head, [_night(each, main) for each in reversed(shown)], numbers=range(1, 7)),
     ]
 
 
@@ -198,11 +186,6 @@ def _data(found: Record) -> list[str]:
     data = found.data
     if data is None:
         return []
-    span = ""
-    if data.first_time and data.last_time:
-        column = escape(str(data.event_time))
-        span = f"{time(data.first_time)} to {time(data.last_time)} ({column})"
-    classes = ", ".join(f"{name}: {n:,}" for name, n in (data.class_counts or {}).items())
     columns = "".join(
         f"<div>{escape(each.name)} <span class=quiet>{escape(each.type)}"
         f"{' or null' if each.nullable else ''}</span></div>"
@@ -212,15 +195,7 @@ def _data(found: Record) -> list[str]:
         "<h2>Data</h2>",
         facts(
             ("snapshot", code(data.snapshot)),
-            ("source", escape(data.source)),
-            (
-                "rows",
-                f"{data.rows:,}: {data.train_rows:,} to learn from, "
-                f"{data.holdout_rows:,} to be measured on",
-            ),
-            ("time span", span),
-            ("target", escape(data.target) + (f" ({escape(classes)})" if classes else "")),
-            ("segments", escape(", ".join(data.segments))),
+            *data_facts(data),
             ("lies at", code(data.uri)),
         ),
         f"<p>{len(data.columns)} columns:</p><div class=columns>{columns}</div>",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from mlops_pipelines.explain.nights import sentences
 from mlops_pipelines.explain.record_schema import (
     Expectations,
     Gate,
     Metric,
     Moved,
-    Nights,
     Proof,
     Record,
 )
@@ -84,7 +84,7 @@ def _parts(found: Record) -> list[tuple[str, str]]:
     parts += [
         ("bundle", _bundle(found)),
         ("image", (found.image or "")[:23]),
-        ("nights", _nights(found.nights)),
+        ("nights", "; ".join(sentences(found.nights)) if found.nights else ""),
     ]
     parts += [("moved", f"{each.at} {moved(each)}") for each in found.moves]
     if found.quarantine is not None:
@@ -124,23 +124,6 @@ def _bundle(found: Record) -> str:
     signed = {True: ", signed", False: ", not signed", None: ""}[bundle.signed]
     runtime = f", {bundle.runtime}" if bundle.runtime else ""
     return f"{bundle.digest[:16]}{runtime}{signed}"
-
-
-def _nights(found: Nights | None) -> str:
-    if found is None:
-        return ""
-    last = f" to {found.last}" if found.last != found.first else ""
-    said = [f"{found.count} from {found.first}{last}" if last else f"1, {found.first}"]
-    if found.worst is not None:
-        value = found.worst.metrics[found.metric]
-        before = "" if found.baseline is None else f", {found.baseline:.4g} in training"
-        said.append(f"worst {found.worst.day}: {found.metric} {value:.4g}{before}")
-    if found.most_drift is not None:
-        drifted = found.most_drift.metrics["drift_columns"]
-        said.append(f"most drift {found.most_drift.day}: {drifted:.0f} columns")
-    if found.alarms:
-        said.append("alarms: " + ", ".join(f"{n} {on}" for on, n in found.alarms.items()))
-    return "; ".join(said)
 
 
 def _seen(proof: Proof) -> str:
