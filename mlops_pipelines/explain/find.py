@@ -12,9 +12,11 @@ from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError
 from mlops_pipelines.explain.books import Books
 from mlops_pipelines.explain.event_log import Made
-from mlops_pipelines.explain.lineage import BILL_OF_MATERIALS, RECORD_DIGEST
+from mlops_pipelines.explain.logged_days import days_that_may_hold
 from mlops_pipelines.explain.sources import Sources
+from mlops_pipelines.serve.times import written
 from mlops_pipelines.store import Store
+from mlops_pipelines.train.facts import RECORD
 
 HASH_DIGITS = 12
 RUN_DIGITS = 8
@@ -25,8 +27,8 @@ KINDS = {
     record.IMAGE: "image",
     record.BUNDLE: "bundle",
     record.SNAPSHOT: "snapshot",
-    RECORD_DIGEST: "record",
-    BILL_OF_MATERIALS: "bill of materials",
+    RECORD: "record",
+    record.BOM: "bill of materials",
     record.LOCK_HASH: "lock file",
     record.GIT_COMMIT: "commit",
 }
@@ -167,19 +169,11 @@ def _in_log(log_dir: Path, name: str) -> Iterator[tuple[int, str]]:
 
 def _in_days(store: Store, log_dir: Path, model: str, name: str) -> Iterator[tuple[int, str]]:
     """Version and time of the rows of this id, of the days whose index may have it."""
-    from mlops_pipelines.serve.known import IDS, hashes, known_in
-
-    wanted = hashes([name.encode()])
-    for key in sorted(store.keys(f"predictions/{model}"), reverse=True):
-        day = key.rpartition("/")[2].removesuffix(".parquet")
-        index = log_dir / IDS / f"{day}.u64"
-        if index.exists() and not known_in(index, wanted)[0]:
-            continue
+    for key in days_that_may_hold(store, log_dir, model, name):
         import pyarrow.compute as pc
 
         from mlops_pipelines.monitor.tables import read_table
 
         rows = read_table(store, key, ["prediction_id", "model_version", "predicted_at"])
         for row in rows.filter(pc.equal(rows["prediction_id"], name)).to_pylist():
-            at = row["predicted_at"].isoformat(timespec="microseconds")
-            yield row["model_version"], at.replace("+00:00", "Z")
+            yield row["model_version"], written(row["predicted_at"])

@@ -9,16 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines.errors import NotFoundError, ReleaseError
+from mlops_pipelines.explain.logged_days import days_that_may_hold
 from mlops_pipelines.serve.segments import read_segments
+from mlops_pipelines.serve.times import written
 from mlops_pipelines.store import Store
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry
 
 
+_ANSWERED = {"prediction": "predictions", "score": "scores", "probabilities": "probabilities"}
+"""What is logged of a row, and what a bundle calls it in its answer to all rows."""
+
+
 @dataclass(frozen=True)
 class Replay:
-    """A prediction as it was logged and as its bundle answers it now."""
+    """A prediction as it was logged and as its bundle answers it now: value, score, probabilities.
+
+    A bundle from before probabilities were told is compared without them.
+    """
 
     prediction_id: str
     version: int
@@ -28,7 +37,7 @@ class Replay:
 
     @property
     def identical(self) -> bool:
-        """Whether prediction and score agree to the last bit."""
+        """Whether all that was answered agrees to the last bit."""
         return self.logged == self.replayed
 
 
@@ -46,15 +55,15 @@ def replay(
     bundle = bundle_of(registry, store, model, asked["version"])
     columns = columns_of(bundle)
     answered = _answer(bundle, [[row["features"].get(name) for name in columns] for row in rows])
-    scores = answered.get("scores")
     return Replay(
         prediction_id=prediction_id,
         version=asked["version"],
         predicted_at=asked["predicted_at"],
-        logged={"prediction": asked["prediction"], "score": asked["score"]},
+        logged={name: asked[name] for name in _ANSWERED if _ANSWERED[name] in answered},
         replayed={
-            "prediction": answered["predictions"][place],
-            "score": None if scores is None else scores[place],
+            name: None if answered[told] is None else answered[told][place]
+            for name, told in _ANSWERED.items()
+            if told in answered
         },
     )
 
@@ -101,7 +110,7 @@ def _request(
     store: Store, log_dir: Path, model: str, prediction_id: str
 ) -> tuple[list[dict[str, Any]], int]:
     """All rows of the request, in order, and the place of the row asked for."""
-    found = _in_log(log_dir, prediction_id) or _in_days(store, model, prediction_id)
+    found = _in_log(log_dir, prediction_id) or _in_days(store, log_dir, model, prediction_id)
     if not found:
         raise NotFoundError(
             f"{model} has no prediction {prediction_id}: it is neither in the log "
@@ -128,6 +137,7 @@ def _in_log(log_dir: Path, prediction_id: str) -> list[dict[str, Any]]:
                     "version": segment.header["model_version"],
                     "prediction": row.prediction,
                     "score": row.score,
+                    "probabilities": row.probabilities,
                     "features": dict(zip(names, row.features, strict=True)),
                 }
                 for row in segment.rows
@@ -136,33 +146,35 @@ def _in_log(log_dir: Path, prediction_id: str) -> list[dict[str, Any]]:
     return []
 
 
-def _in_days(store: Store, model: str, prediction_id: str) -> list[dict[str, Any]]:
-    import pyarrow.compute as pc
+def _in_days(store: Store, log_dir: Path, model: str, prediction_id: str) -> list[dict[str, Any]]:
+    for key in days_that_may_hold(store, log_dir, model, prediction_id):
+        import pyarrow.compute as pc
 
-    from mlops_pipelines.monitor.predictions import day_key, days
-    from mlops_pipelines.monitor.tables import read_table
-    from mlops_pipelines.spec import RESERVED_COLUMNS
+        from mlops_pipelines.monitor.tables import read_table
+        from mlops_pipelines.spec import RESERVED_COLUMNS
 
-    for day in days(store, model):
-        ids = read_table(store, day_key(model, day), ["prediction_id", "request_id"])
+        # A caller may use a request id again, but no two requests are logged at one time.
+        request = ["request_id", "logged_at"]
+        ids = read_table(store, key, ["prediction_id", *request])
         asked = ids.filter(pc.equal(ids["prediction_id"], prediction_id))
         if not len(asked):
             continue
-        whole = read_table(store, day_key(model, day))
+        whole = read_table(store, key)
         return [
             {
                 "prediction_id": row["prediction_id"],
                 "request_row": row["request_row"],
-                "predicted_at": str(row["predicted_at"]),
+                "predicted_at": written(row["predicted_at"]),
                 "version": row["model_version"],
                 "prediction": row["prediction"],
                 "score": row["score"],
+                "probabilities": row["probabilities"],
                 "features": {
                     name: value for name, value in row.items() if name not in RESERVED_COLUMNS
                 },
             }
             for row in whole.filter(
-                pc.equal(whole["request_id"], asked["request_id"][0])
+                pc.and_(*(pc.equal(whole[name], asked[name][0]) for name in request))
             ).to_pylist()
         ]
     return []

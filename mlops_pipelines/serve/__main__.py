@@ -82,7 +82,8 @@ def _answer(predictor: Predictor) -> int:
     except ModelError as exc:
         print(orjson.dumps({"failed": failure_of(exc)._asdict()}).decode())
         return 3
-    print(orjson.dumps({"predictions": answer.predictions, "scores": answer.scores}).decode())
+    said = {"predictions": answer.predictions, "scores": answer.scores}
+    print(orjson.dumps({**said, "probabilities": answer.probabilities}).decode())
     return 0
 
 

@@ -8,9 +8,11 @@ import pyarrow as pa
 import pytest
 
 from mlops_pipelines.errors import NotFoundError
+from mlops_pipelines.explain.logged_days import days_that_may_hold
 from mlops_pipelines.explain.replay import Replay, _request, replay
 from mlops_pipelines.monitor.predictions import day_key
 from mlops_pipelines.monitor.tables import TIME, write_table
+from mlops_pipelines.serve.known import IDS, hashes
 from mlops_pipelines.store import Store
 
 
@@ -79,6 +81,32 @@ def test_the_whole_request_is_found_in_its_order(tmp_path: Path) -> None:
     ]
     assert {each["score"] for each in rows} == {0.1 + 0.2}
     assert {each["version"] for each in rows} == {2}
+
+
+def test_requests_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    later = datetime(2026, 3, 1, 11, tzinfo=UTC)
+    again = [row("p3", "r1", 0, logged_at=later), row("p4", "r1", 1, logged_at=later)]
+    day(store, "2026-03-01", [row("p1", "r1", 0), row("p2", "r1", 1), *again])
+
+    rows, place = _request(store, tmp_path / "log", "churn", "p4")
+
+    assert ([each["prediction_id"] for each in rows], place) == (["p3", "p4"], 1)
+    assert rows[0]["predicted_at"] == "2026-03-01T10:00:00.000000Z"
+
+
+def test_a_day_is_opened_only_if_its_index_may_hold_the_prediction(tmp_path: Path) -> None:
+    store, log_dir = Store(str(tmp_path / "store")), tmp_path / "log"
+    for at in ("2026-03-01", "2026-03-02", "2026-03-03"):
+        day(store, at, [row(f"p-{at}", "r", 0)])
+    (log_dir / IDS).mkdir(parents=True)
+    for at in ("2026-03-02", "2026-03-03"):
+        hashes([f"p-{at}".encode()]).tofile(log_dir / IDS / f"{at}.u64")
+
+    assert list(days_that_may_hold(store, log_dir, "churn", "p-2026-03-02")) == [
+        day_key("churn", "2026-03-02"),
+        day_key("churn", "2026-03-01"),
+    ]
 
 
 @pytest.mark.parametrize(

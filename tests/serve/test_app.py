@@ -214,6 +214,7 @@ def test_logged_rows_are_answered_again_to_the_last_bit(
     assert json.loads(done.stdout) == {
         "predictions": [row.prediction for row in logged],
         "scores": [row.score for row in logged],
+        "probabilities": [row.probabilities for row in logged],
     }
 
 
