@@ -14,9 +14,9 @@ from mlops_pipelines.errors import NotFoundError, ReleaseError, StoreError
 
 if TYPE_CHECKING:
     from mlops_pipelines.explain.find import Found
+    from mlops_pipelines.explain.proof import Proof
     from mlops_pipelines.explain.record_schema import Record
     from mlops_pipelines.explain.sources import Sources
-    from mlops_pipelines.explain.verify import Proof
     from mlops_pipelines.workbench import Workbench
 
 

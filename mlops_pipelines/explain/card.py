@@ -5,10 +5,8 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", whose sections it
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines.explain.lineage import lineage
@@ -17,6 +15,7 @@ from mlops_pipelines.explain.sources import Sources, document
 from mlops_pipelines.measure.fairness import MIN_ROWS
 from mlops_pipelines.monitor.fairness import logged_as
 from mlops_pipelines.release.evaluation_record import EVALUATION
+from mlops_pipelines.release.security.report import FILE as SECURITY
 from mlops_pipelines.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 CARD = "model_card.html"
 """Artifact of a version: its card as it was when the version was released last."""
 
-_SECURITY = "security.json"
 _RARE = 0.1
 _SMALL = 500
 
@@ -68,7 +66,7 @@ def card(sources: Sources, spec: ModelSpec, version: int) -> Card:
         record=record,
         spec=spec,
         gaps=gaps,
-        security=document(sources.books, entry, _SECURITY),
+        security=document(sources.books, entry, SECURITY),
         watched=_watched(sources, spec, version),
         limits=tuple(_limits(record, spec, gaps)),
     )
@@ -80,15 +78,10 @@ def attach_card(sources: Sources, registry: Registry, spec: ModelSpec, version: 
     Raises NotFoundError, TrackingError.
     """
     from mlops_pipelines.explain.card_page import card_page
-    from mlops_pipelines.train.run import Run
-    from mlops_pipelines.train.tracking import connect
+    from mlops_pipelines.train.kept import keep_hashed
 
-    page = card_page(card(sources, spec, version))
-    run_id, uri = registry.version(spec.name, version).run_id, registry.tracking_uri
-    with tempfile.TemporaryDirectory(prefix="mlops-card-") as folder:
-        path = Path(folder) / CARD
-        path.write_text(page, encoding="utf-8")
-        Run(connect(uri), uri, spec.name, run_id, "").log_artifact(path)
+    page = card_page(card(sources, spec, version)).encode()
+    keep_hashed(registry, spec.name, version, {CARD: page})
 
 
 def _watched(sources: Sources, spec: ModelSpec, version: int) -> dict[tuple[str, str], Watched]:

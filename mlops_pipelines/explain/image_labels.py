@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mlops_pipelines import record
-from mlops_pipelines.explain.verify import ABSENT, Proof
+from mlops_pipelines.explain.proof import ABSENT, Proof
 from mlops_pipelines.release.images.engine import find
 from mlops_pipelines.release.images.labels import lineage_labels
 from mlops_pipelines.release.images.version_image import image_tag

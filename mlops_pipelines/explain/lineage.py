@@ -16,12 +16,10 @@ from mlops_pipelines.explain.moves import moves
 from mlops_pipelines.explain.nights import summary
 from mlops_pipelines.explain.sources import Sources, document, read_behind
 from mlops_pipelines.release.evaluation_record import EVALUATION
+from mlops_pipelines.release.security.report import FILE as SECURITY
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.expectations_record import EXPECTATIONS
-
-BILL_OF_MATERIALS = "mlops.bom_digest"
-RECORD_DIGEST = "mlops.record_digest"
-SECURITY = "security.json"
+from mlops_pipelines.train.facts import RECORD
 
 _COST = ("training_seconds", "cpu_seconds", "peak_memory_mb")
 _EARLIER = "it was not yet written down when this version was {}"
@@ -80,9 +78,9 @@ def lineage(sources: Sources, model: str, version: int, main: str) -> schema.Rec
         bundle=_bundle(sources.store, entry, missing),
         image=_tag(entry, record.IMAGE, "image", "no image was built of it", missing),
         hashes=schema.Hashes(
-            record=_tag(entry, RECORD_DIGEST, "hashes.record", "it was never sealed", missing),
+            record=_tag(entry, RECORD, "hashes.record", "it was never sealed", missing),
             bill_of_materials=_tag(
-                entry, BILL_OF_MATERIALS, "hashes.bill_of_materials", "it has none", missing
+                entry, record.BOM, "hashes.bill_of_materials", "it has none", missing
             ),
         ),
         moves=moves(sources.events.deployments(model)).get(version, []),

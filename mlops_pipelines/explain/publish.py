@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_pipelines.explain.lineage import lineage
@@ -35,32 +32,32 @@ class Published:
     artifact: str
 
 
+def folder_of(model: str, version: int) -> str:
+    """Where in the store the record of a version lies."""
+    return f"reports/{model}/versions/{version}"
+
+
 def publish(sources: Sources, registry: Registry, model: str, version: int, main: str) -> Published:
     """Write the record of `version` as JSON and page, over an older one; the tag PAGE names it.
 
     Raises NotFoundError, StoreError, TrackingError.
     """
-    from mlops_pipelines.train.run import Run
+    from mlops_pipelines.train.kept import as_json, keep_hashed
     from mlops_pipelines.train.tracking import connect, told
 
     found = lineage(sources, model, version, main)
     content = {
-        PAGE_FILE: record_page(found),
-        RECORD_FILE: json.dumps(found.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n",
+        PAGE_FILE: record_page(found).encode(),
+        RECORD_FILE: as_json(found.model_dump(mode="json")),
     }
-    folder = f"reports/{model}/versions/{version}"
-    for name, text in content.items():
-        sources.store.write_bytes(f"{folder}/{name}", text.encode())
+    folder = folder_of(model, version)
+    for name, written in content.items():
+        sources.store.write_bytes(f"{folder}/{name}", written)
     address = registry.tracking_uri
-    client, run_id = connect(address), found.runs.mlflow
-    run = Run(client, address, model, run_id, "")
-    with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
-        for name, text in content.items():
-            path = Path(scratch) / name
-            path.write_text(text, encoding="utf-8")
-            run.log_artifact(path)
+    keep_hashed(registry, model, version, content)
+    run_id = found.runs.mlflow
     uri = sources.store.uri(f"{folder}/{PAGE_FILE}")
     registry.tag(model, version, {PAGE: uri})
     with told(address, f"reading run {run_id}"):
-        experiment = client.get_run(run_id).info.experiment_id
+        experiment = connect(address).get_run(run_id).info.experiment_id
     return Published(found, uri, f"experiments/{experiment}/runs/{run_id}/artifacts/{PAGE_FILE}")

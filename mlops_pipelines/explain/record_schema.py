@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from mlops_pipelines.explain import verify
+    from mlops_pipelines.explain import proof
 
 SCHEMA = 1
 IDENTIFIER = "https://json-schema.org/draft/2020-12/schema"
@@ -277,7 +277,7 @@ class Record(Said):
     missing: dict[str, str]
     proofs: list[Proof] | None = Field(None, description="where they were asked for")
 
-    def with_proofs(self, proofs: Iterable[verify.Proof]) -> Record:
+    def with_proofs(self, proofs: Iterable[proof.Proof]) -> Record:
         """The record with what was recomputed of it."""
         said = [Proof(**vars(each), holds=each.holds) for each in proofs]
         return self.model_copy(update={"proofs": said})

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_pipelines import record
 from mlops_pipelines.errors import ReleaseError
 from mlops_pipelines.release.bom_parts import data_set, model_card
 from mlops_pipelines.release.lock import canonical, requirements
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 BOM_FILE = "bom.cdx.json"
 """Artifact of a version; its signature, where there is a key, is `bom.cdx.json.sig` beside it."""
-BOM = "mlops.bom_digest"
-"""Tag of a version: the SHA-256 of its bill of materials."""
 RECORD_PROPERTY = "mlops:record_digest"
 BUNDLE_PROPERTY = "mlops:bundle_digest"
 
@@ -54,25 +53,23 @@ def attach_bill_of_materials(
 ) -> str:
     """Write the bill of materials to the MLflow version, signed where there is a signing key.
 
-    Returns its SHA-256, which the tag BOM then names; the same version gives the same. Raises
-    ReleaseError, NotFoundError, TrackingError.
+    Returns its SHA-256, which the tag record.BOM then names; the same version gives the same.
+    Raises ReleaseError, NotFoundError, TrackingError.
     """
-    from mlops_pipelines.train.run import Run
-    from mlops_pipelines.train.tracking import connect
+    from mlops_pipelines.train.kept import keep
 
     found = registry.version(spec.name, version)
     content = bill_of_materials(spec, found, snapshot, bundle, evaluation)
-    uri = registry.tracking_uri
-    run = Run(connect(uri), uri, spec.name, found.run_id, "")
+    files = {BOM_FILE: content}
     with tempfile.TemporaryDirectory(prefix="mlops-bom-") as folder:
         path = Path(folder) / BOM_FILE
         path.write_bytes(content)
         signature = sign_file(path)
-        run.log_artifact(path)
         if signature is not None:
-            run.log_artifact(signature)
+            files[signature.name] = signature.read_bytes()
+    keep(registry, spec.name, version, files)
     digest = hashlib.sha256(content).hexdigest()
-    registry.tag(spec.name, version, {BOM: digest})
+    registry.tag(spec.name, version, {record.BOM: digest})
     return digest
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_pipelines import record
@@ -41,6 +39,7 @@ ARTIFACTS = (
     "code",
     "declaration.yaml",
     "environment.json",
+    "estimator.json",
     "expectations.json",
     "golden.json",
     "model",
@@ -58,19 +57,14 @@ def seal(registry: Registry, store: Store, model: str, version: int) -> str:
 
     Raises NotFoundError, TrackingError, StoreError.
     """
-    from mlops_pipelines.train.run import Run
-    from mlops_pipelines.train.tracking import connect
+    from mlops_pipelines.train.kept import keep
 
     found = registry.version(model, version)
     sealed = found.tags.get(RECORD, "")
     if sealed:
         return sealed
     facts = read_facts(registry, store, model, version)
-    uri = registry.tracking_uri
-    with tempfile.TemporaryDirectory(prefix="mlops-facts-") as folder:
-        path = Path(folder) / FACTS
-        path.write_bytes(canonical(facts))
-        Run(connect(uri), uri, model, found.run_id, "").log_artifact(path)
+    keep(registry, model, version, {FACTS: canonical(facts)})
     # Tagged last: a version that names its facts has them.
     digest = record_digest(facts)
     registry.tag(model, version, {RECORD: digest})

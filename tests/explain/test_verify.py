@@ -20,17 +20,24 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mlops_pipelines import record
-from mlops_pipelines.explain.verify import Proof, verify
+from mlops_pipelines.explain.books import open_books
+from mlops_pipelines.explain.event_log import EventLog
+from mlops_pipelines.explain.proof import Proof
+from mlops_pipelines.explain.publish import folder_of, publish
+from mlops_pipelines.explain.sources import Sources
+from mlops_pipelines.explain.verify import verify
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.release.bill_of_materials import attach_bill_of_materials
 from mlops_pipelines.release.bundle import build_bundle, open_predictor
 from mlops_pipelines.release.evaluate import evaluate
+from mlops_pipelines.release.evaluation_record import EVALUATION, evaluation_document
 from mlops_pipelines.release.signing import sign_stored
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.facts import canonical, record_digest, seal
 from mlops_pipelines.train.fit import fit
+from mlops_pipelines.train.kept import as_json, keep_hashed
 from mlops_pipelines.train.registry import Registry
 from mlops_pipelines.train.snapshot import freeze, profile_columns, read_rows
 
@@ -112,6 +119,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> tuple[Path
     spec = ModelSpec.model_validate(SPEC)
     store = Store(str(root / "store"))
     registry = Registry(f"sqlite:///{root}/mlflow.db", str(root / "artifacts"))
+    sources = Sources(open_books(registry.tracking_uri), EventLog("sqlite:///no"), store)
     snapshot = freeze(load_breast_cancer(as_frame=True).frame, spec, store, "sklearn")
     rows = read_rows(store, snapshot)
     profile = reference_profile(rows.train, profile_columns(snapshot))
@@ -129,6 +137,12 @@ def template(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> tuple[Path
             predictor = open_predictor(registry, store, MODEL, version)
             result = evaluate(spec, snapshot, rows.holdout, predictor, None, None)
             attach_bill_of_materials(registry, spec, version, snapshot, bundle.folder, result)
+            document = as_json(evaluation_document(result))
+            keep_hashed(registry, MODEL, version, {EVALUATION: document})
+            registry.tag(MODEL, version, {record.GATES: "passed"})
+            publish(sources, registry, MODEL, version, "roc_auc")
+            registry.set_alias(MODEL, record.CHAMPION, version)
+            registry.tag(MODEL, version, {record.DEPLOYED_AT: f"2026-03-0{version}"})
     untouched = root.with_name("untouched")
     shutil.copytree(root, untouched, ignore=shutil.ignore_patterns("__pycache__"))
     return root, untouched
@@ -170,6 +184,10 @@ def test_an_untouched_version_holds_in_everything(sealed: Sealed, verify_key: No
             "tag",
             "tag of the run",
             "MLflow file",
+            "file",
+            "stored file",
+            "gates",
+            *(["alias champion"] if version == 2 else []),
             "bundle",
             "bundle file",
             "bundle.json",
@@ -190,8 +208,8 @@ def test_without_a_key_hashes_alone_are_compared(sealed: Sealed) -> None:
 
 
 def test_what_changes_in_a_versions_life_is_no_tampering(sealed: Sealed, verify_key: None) -> None:
-    tags = {record.GATES: "passed", record.QUARANTINED: "worse", record.DEPLOYED_BY: "ann"}
-    sealed.registry.tag(MODEL, 1, tags)
+    tags = {record.QUARANTINED: "worse", record.DEPLOYED_BY: "ann"}
+    sealed.registry.tag(MODEL, 1, tags | {record.DEPLOYED_AT: "2026-03-03"})
     sealed.registry.set_alias(MODEL, record.CHAMPION, 1)
     (sealed.root / "requirements.lock").write_text("numpy==3\n")
     assert sealed.broken() == ["lock file"]
@@ -371,11 +389,44 @@ TAMPERED: dict[str, tuple[Callable[[Sealed], object], set[str]]] = {
         lambda s: s.artifact("bom.cdx.json").unlink(),
         {"bill of materials"},
     ),
+    "what the evaluation found": (
+        lambda s: s.artifact("evaluation.json").write_text(
+            s.artifact("evaluation.json").read_text().replace('"rows": 1', '"rows": 2', 1)
+        ),
+        {"file evaluation.json"},
+    ),
+    "the published record": (flip_artifact("record.json"), {"file record.json"}),
+    "the record's page in the store": (
+        lambda s: flip(s.root / "store" / folder_of(MODEL, 1) / "record.html"),
+        {"stored file record.html"},
+    ),
+    "the record's page taken away": (
+        lambda s: (s.root / "store" / folder_of(MODEL, 1) / "record.html").unlink(),
+        {"stored file record.html"},
+    ),
+    "the verdict of the gates": (
+        lambda s: s.sql(
+            "UPDATE model_version_tags SET value = 'refused: x' WHERE value = 'passed'"
+        ),
+        {"gates"},
+    ),
+    "the alias of what serves": (
+        lambda s: s.registry.set_alias(MODEL, record.CHAMPION, 1),
+        {"alias champion"},
+    ),
     "the signature of the bill of materials": (
         flip_artifact("bom.cdx.json.sig"),
         {"bill of materials signature"},
     ),
 }
+
+
+def test_an_alias_that_was_moved_is_told_of_both_versions(sealed: Sealed) -> None:
+    sealed.registry.set_alias(MODEL, record.CHAMPION, 1)
+
+    for version in (1, 2):
+        proof = next(each for each in sealed.proofs(version) if each.thing == "alias champion")
+        assert (proof.recorded, proof.found) == ("version 2", "version 1")
 
 
 @pytest.mark.parametrize("how", TAMPERED)
@@ -393,11 +444,11 @@ def test_tampering_is_found_and_named(sealed: Sealed, verify_key: None, how: str
 def test_a_version_that_was_never_sealed_is_compared_as_far_as_it_goes(
     sealed: Sealed,
 ) -> None:
-    for name in ("facts.json", "bom.cdx.json"):
+    for name in ("facts.json", "bom.cdx.json", "evaluation.json"):
         sealed.artifact(name).unlink()
-    for tag in ("mlops.record_digest", "mlops.bom_digest"):
+    for tag in ("mlops.record_digest", "mlops.bom_digest", "mlops.sha256.%", "mlops.deployed_at"):
         for table in ("tags", "model_version_tags"):
-            sealed.sql(f"DELETE FROM {table} WHERE key = ?", tag)
+            sealed.sql(f"DELETE FROM {table} WHERE key LIKE ?", tag)
 
     things = [proof.thing for proof in sealed.proofs()]
     assert things == ["snapshot", "bundle", "bundle file", "bundle.json", "lock file"]

@@ -13,7 +13,6 @@ from mlops_pipelines.errors import ReleaseError
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.release.bill_of_materials import (
-    BOM,
     attach_bill_of_materials,
     bill_of_materials,
     invalid,
@@ -174,7 +173,7 @@ def test_it_is_attached_to_the_version_and_signed_where_there_is_a_key(
     digest = attach(3)
     assert attach(3) == digest
     tags = world.registry.version(MODEL, 3).tags
-    assert (tags[BOM], tags[RECORD]) == (digest, record_digest)
+    assert (tags[record.BOM], tags[RECORD]) == (digest, record_digest)
     path = world.registry.fetch(MODEL, 3, "bom.cdx.json")
     assert record.file_hash(path) == digest
     assert record_digest in path.read_text()

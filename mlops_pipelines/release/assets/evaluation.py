@@ -53,6 +53,7 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
         from mlops_pipelines.release.evaluate import evaluate
         from mlops_pipelines.release.evaluation_record import EVALUATION, evaluation_document
         from mlops_pipelines.release.shadow import shadow
+        from mlops_pipelines.train.kept import as_json, keep_hashed
         from mlops_pipelines.train.registry import Registry
         from mlops_pipelines.train.snapshot import load_snapshot, read_rows
 
@@ -90,9 +91,8 @@ def evaluation_asset(declared: Declared) -> dg.AssetsDefinition:
             )
             counted["rows"] = shadowed.replay.rows if shadowed.replay else 0
         with step(context.log, "record", model=spec.name, version=version, run=context.run.run_id):
-            registry.keep_json(
-                spec.name, version, EVALUATION, evaluation_document(result, shadowed)
-            )
+            document = as_json(evaluation_document(result, shadowed))
+            keep_hashed(registry, spec.name, version, {EVALUATION: document})
             attach_bill_of_materials(registry, spec, version, snapshot, bundle.folder, result)
         refused = [gate.sentence for gate in result.gates if not gate.passed]
         refused += shadowed.faults

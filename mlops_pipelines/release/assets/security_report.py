@@ -36,6 +36,7 @@ def security_report_asset(declared: Declared) -> dg.AssetsDefinition:
         from mlops_pipelines.release.security.assess import assess
         from mlops_pipelines.release.security.packages import ADVISORIES
         from mlops_pipelines.release.security.report import FILE
+        from mlops_pipelines.train.kept import as_json, keep_hashed
         from mlops_pipelines.train.registry import Registry
         from mlops_pipelines.train.snapshot import load_snapshot, read_rows
 
@@ -57,7 +58,7 @@ def security_report_asset(declared: Declared) -> dg.AssetsDefinition:
                 during=lambda name: step(context.log, f"security: {name}", **said),
             )
             counted["findings"] = len(report.findings)
-            registry.keep_json(spec.name, version, FILE, report.as_dict())
+            keep_hashed(registry, spec.name, version, {FILE: as_json(report.as_dict())})
         return dg.MaterializeResult(
             metadata={
                 "version": version,

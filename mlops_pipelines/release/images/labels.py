@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlops_pipelines import record
-from mlops_pipelines.release.bill_of_materials import BOM
 from mlops_pipelines.train.facts import RECORD, TAGS
 
-LINEAGE = (*TAGS, RECORD, record.BUNDLE, BOM)
+LINEAGE = (*TAGS, RECORD, record.BUNDLE, record.BOM)
 """The tags that stay as they are once the image is built."""
 
 
