@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def model_card(
     spec: ModelSpec, version: Version, snapshot: Snapshot, evaluation: Evaluation
 ) -> dict[str, Any]:
-    """CycloneDX's `modelCard`: task, estimator, inputs, metrics by slice, use and limits."""
+    """CycloneDX's `modelCard`: task, estimator, inputs, metrics by slice, use, limits and gaps."""
     family, _, architecture = version.params.get("estimator", "").replace(":", ".").rpartition(".")
     labels = "" if snapshot.classes is None else f", one of {list(snapshot.classes)}"
     return {
@@ -37,10 +37,7 @@ def model_card(
             "outputs": [{"format": f"{snapshot.target}{labels}"}],
         },
         "quantitativeAnalysis": {"performanceMetrics": [*_metrics(evaluation)]},
-        "considerations": {
-            **({"useCases": [spec.description]} if spec.description else {}),
-            "technicalLimitations": [*_limits(snapshot, evaluation)],
-        },
+        "considerations": _considerations(spec, snapshot, evaluation),
         "properties": [
             {"name": f"mlops:parameter:{name}", "value": value}
             for name, value in sorted(version.params.items())
@@ -71,6 +68,27 @@ def data_set(spec: ModelSpec, snapshot: Snapshot) -> dict[str, Any]:
         },
         **({"governance": {"owners": owners}} if owners else {}),
     }
+
+
+def _considerations(spec: ModelSpec, snapshot: Snapshot, evaluation: Evaluation) -> dict[str, Any]:
+    """What it is for, as declared; what it cannot do, as declared and as measured; its gaps."""
+    use = spec.card.intended_use or spec.description
+    said: dict[str, list[Any]] = {
+        "useCases": [use] if use else [],
+        "technicalLimitations": [*spec.card.limits, *_limits(snapshot, evaluation)],
+        "fairnessAssessments": [*_gaps(evaluation)],
+    }
+    return {name: listed for name, listed in said.items() if listed}
+
+
+def _gaps(evaluation: Evaluation) -> Iterator[dict[str, str]]:
+    for gap in evaluation.fairness:
+        if gap.value is None or gap.low is None or gap.high is None or gap.between is None:
+            continue
+        yield {
+            "groupAtRisk": f"{gap.segment}: {' and '.join(gap.between)}",
+            "harms": f"{gap.name} {gap.value:.4g} (95 % interval {gap.low:.4g} to {gap.high:.4g})",
+        }
 
 
 def _metrics(evaluation: Evaluation) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import ReleaseError
+from mlops_pipelines.measure.fairness import Gap
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import reference_profile
 from mlops_pipelines.release.bill_of_materials import (
@@ -19,7 +21,7 @@ from mlops_pipelines.release.bill_of_materials import (
 )
 from mlops_pipelines.release.bundle import build_bundle, open_predictor
 from mlops_pipelines.release.evaluate import Evaluation, evaluate
-from mlops_pipelines.spec import ModelSpec
+from mlops_pipelines.spec import Card, ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.facts import RECORD, seal
 from mlops_pipelines.train.fit import fit
@@ -153,6 +155,31 @@ def test_the_model_card_says_what_the_evaluation_found(world: World) -> None:
     }
     rows = {each["name"]: each["value"] for each in data["data"][0]["contents"]["properties"]}
     assert rows["mlops:rows"] == str(world.snapshot.rows)
+
+
+def test_the_model_card_says_what_is_declared_and_how_groups_differ(world: World) -> None:
+    said = Card(intended_use="A second opinion.", limits=("Not a diagnosis.",))
+    spec = world.spec.model_copy(update={"description": "Malignant or benign.", "card": said})
+    known = Gap("accuracy_difference", "site", 0.25, 0.1, 0.4, ("north", "south"), (), {})
+    unknown = Gap("accuracy_difference", "age", None, None, None, None, (), {"old": 3})
+    content = bill_of_materials(
+        spec,
+        world.registry.version(MODEL, 2),
+        world.snapshot,
+        world.bundle(2),
+        replace(evaluated(world, 2), fairness=(known, unknown)),
+    )
+
+    card = json.loads(content)["metadata"]["component"]["modelCard"]["considerations"]
+    assert card["useCases"] == ["A second opinion."]
+    assert card["technicalLimitations"][0] == "Not a diagnosis."
+    assert len(card["technicalLimitations"]) > 1
+    assert card["fairnessAssessments"] == [
+        {
+            "groupAtRisk": "site: north and south",
+            "harms": "accuracy_difference 0.25 (95 % interval 0.1 to 0.4)",
+        }
+    ]
 
 
 def test_it_is_attached_to_the_version_and_signed_where_there_is_a_key(
