@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from mlops_pipelines.logs import watched
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextmanager
 def bar(says: str, console: Console | None = None) -> Iterator[None]:
     """A bar below `says` while the block runs; it is gone afterwards."""
+    # Most commands show none, and rich costs as much as the rest of the command line to import.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = console or Console(stderr=True)
     with Progress(
         SpinnerColumn(),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,31 @@ def test_lineage_as_a_page(run: Any, tmp_path: Path) -> None:
     assert "record.html cannot be written" in error(
         run("lineage", "breast_cancer", "1", "--page", str(blocked / "record.html"))
     )
+
+
+NEEDLESS = {"dagster", "mlflow", "numpy", "pandas", "pyarrow", "rich", "sklearn"}
+"""Each costs as much to import as all that lineage does."""
+
+
+@pytest.mark.parametrize("arguments", [["lineage", "breast_cancer"], ["history", "breast_cancer"]])
+def test_a_question_waits_for_nothing_that_it_does_not_need(
+    project: Path, books: Path, arguments: list[str]
+) -> None:
+    script = (
+        "import sys\nfrom mlops_pipelines.cli import main\n"
+        f"main({arguments}, standalone_mode=False)\n"
+        f"print(sorted({NEEDLESS} & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=project,
+        env={**os.environ, "MLOPS_HOME": str(books)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert "breast_cancer" in done.stdout or "registered" in done.stdout
 
 
 def test_lineage_of_what_is_not_there(run: Any) -> None:
