@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,10 +90,13 @@ def lineage(model: str, version: int | None, prove: bool, page: Path | None, as_
     proofs: Sequence[Proof] = ()
     if prove:
         from mlops_pipelines.explain.verify import verify
+        from mlops_pipelines.serve.verify import HASHES_ONLY, VERIFY_KEY
 
         store = bench.project.store
         proofs = verify(bench.registry, store, bench.project.root, model, version)
         found = found.with_proofs(proofs)
+        if not os.environ.get(VERIFY_KEY):
+            click.echo(f"signatures were not checked, {HASHES_ONLY}", err=True)
     if page is not None:
         _write_page(page, found)
     say(found.model_dump(mode="json"), as_json, lambda: lineage_text(found))

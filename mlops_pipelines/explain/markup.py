@@ -23,12 +23,20 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font:.86em monospace;overflow-wrap:anywhere}
 ul{margin:.2rem 0;padding-left:1.1rem}svg{display:block;max-width:100%;height:auto}
 .wide{overflow-x:auto}
+.many table{font-size:.78rem}.many th,.many td{padding-right:.4rem}
 .columns{columns:3;column-gap:1.5rem;font-size:.9em}
 @media print{body{font-size:10.5pt;margin:0;max-width:none;padding:0}
-h2{break-after:avoid}.wide{overflow:visible}tr,svg,li{break-inside:avoid}thead{display:table-header-group}
+h2{break-after:avoid}.wide{overflow:visible}.wide th{white-space:normal}.many table{font-size:7.5pt}
+tr,svg,li{break-inside:avoid}thead{display:table-header-group}
 .status{border-color:currentColor}@page{margin:16mm}}
 @media (max-width:600px){.columns{columns:1}th,td{padding-right:.5rem}}
 """
+
+
+MANY = 7
+"""Columns that a table of usual size has at most."""
+LONG = 10
+"""Letters of a column's name that stay on one line."""
 
 
 def page(title: str, parts: Iterable[str], style: str = "", end: str = "") -> str:
@@ -58,14 +66,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[
             for place, cell in enumerate(row)
         )
 
-    top = cells("th", [escape(each) for each in head])
+    top = cells("th", [_breakable(each) for each in head])
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _breakable(name: str) -> str:
+    """Paper cannot be scrolled: a long name may be broken in two."""
+    return escape(name).replace("_", "_<wbr>") if len(name) > LONG else escape(name)
+
+
 def wide(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table that is scrolled by itself where the screen is narrow."""
-    return f"<div class=wide>{table(head, rows, numbers)}</div>"
+    """A table that is scrolled by itself where the screen is narrow; set smaller if it is wide."""
+    kind = "wide many" if len(head) > MANY else "wide"
+    return f'<div class="{kind}">{table(head, rows, numbers)}</div>'
 
 
 def state(kind: str, text: str) -> str:

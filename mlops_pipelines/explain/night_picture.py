@@ -1,4 +1,4 @@
-"""The main metric of the last nights beside what it was in training, as an SVG."""
+"""The main metric of the last nights beside what it was on the holdout, as an SVG."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def picture(nights: Sequence[Night], main: str, baseline: float | None) -> str:
     if baseline is not None:
         dashed = ' stroke-dasharray="5 3"'
         parts.append(_line(_LEFT, WIDTH - _RIGHT, y(baseline), y(baseline), "#44525f", dashed))
-        parts.append(_text(WIDTH - _RIGHT, y(baseline) - 4, "in training", "end"))
+        parts.append(_text(WIDTH - _RIGHT, y(baseline) - 4, "on the holdout", "end"))
     for place, night in judged:
         values = night.metrics
         if f"{main}_low" in values and f"{main}_high" in values:

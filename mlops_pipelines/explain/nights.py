@@ -63,7 +63,7 @@ def sentences(nights: schema.Nights) -> list[str]:
     said = [f"{nights.count:,} night{'s' if nights.count > 1 else ''}, {nights.first}{last}"]
     if nights.worst is not None:
         value = nights.worst.metrics[nights.metric]
-        before = "" if nights.baseline is None else f", {nights.baseline:.4g} in training"
+        before = "" if nights.baseline is None else f", {nights.baseline:.4g} on the holdout"
         said.append(f"worst {nights.worst.day}: {nights.metric} {value:.4g}{before}")
     if nights.most_drift is not None:
         columns = nights.most_drift.metrics["drift_columns"]

@@ -20,7 +20,7 @@ from mlops_pipelines.explain.markup import (
     wide,
 )
 from mlops_pipelines.explain.night_picture import picture, told
-from mlops_pipelines.explain.record_schema import Night, Record
+from mlops_pipelines.explain.record_schema import Difference, Night, Record
 from mlops_pipelines.explain.text import moved, unknown
 
 MOST_NIGHTS = 31
@@ -93,12 +93,7 @@ def _metrics(found: Record) -> list[str]:
             number(each.cross_validation) + spread,
         ]
         rows.append(row + ([number(champion.get(each.name))] if found.comparison else []))
-    said = [
-        f"{escape(each.metric)} is {abs(each.improvement):.4g} "
-        f"{'better' if each.improvement >= 0 else 'worse'} than the champion's (95 % interval of "
-        f"the improvement {each.low:+.4g} to {each.high:+.4g}, {each.rows:,} rows)"
-        for each in (found.comparison.differences if found.comparison else ())
-    ]
+    said = [_against(each) for each in (found.comparison.differences if found.comparison else ())]
     cost = {
         "training_seconds": "{:.3g} s",
         "cpu_seconds": "{:.3g} s of CPU",
@@ -111,6 +106,17 @@ def _metrics(found: Record) -> list[str]:
         *(f"<p>{each}.</p>" for each in said),
         f"<p class=quiet>Training took {', '.join(spent)}.</p>" if spent else "",
     ]
+
+
+def _against(each: Difference) -> str:
+    name = escape(each.metric)
+    if each.improvement == each.low == each.high == 0:
+        return f"{name} is the champion's, in every resample of {each.rows:,} rows"
+    return (
+        f"{name} is {abs(each.improvement):.4g} {'better' if each.improvement >= 0 else 'worse'} "
+        f"than the champion's (95 % interval of the improvement {each.low:+.4g} to "
+        f"{each.high:+.4g}, {each.rows:,} rows)"
+    )
 
 
 def _slices(found: Record) -> list[str]:

@@ -14,7 +14,7 @@ from mlops_pipelines.explain.proof import ABSENT, Proof, artifact, compared, one
 from mlops_pipelines.explain.verify_bundle import bill_of_materials, bundle
 from mlops_pipelines.release.evaluation_record import EVALUATION
 from mlops_pipelines.store import Store
-from mlops_pipelines.train.facts import FACTS, RECORD, TAGS, Facts, read_facts
+from mlops_pipelines.train.facts import FACTS, RECORD, SEALED_LATER, TAGS, Facts, read_facts
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry, Version
@@ -86,7 +86,8 @@ def _record(registry: Registry, store: Store, version: Version) -> Iterator[Proo
     for thing, tags in _tags(registry, version).items():
         kept = {name: tags.get(name, "") for name in TAGS}
         yield from compared(thing, sealed["tags"], kept)
-    yield from compared("MLflow file", sealed["files"], now["files"])
+    files = {n: h for n, h in now["files"].items() if n in sealed["files"] or n not in SEALED_LATER}
+    yield from compared("MLflow file", sealed["files"], files)
 
 
 def _kept(registry: Registry, store: Store, version: Version) -> Iterator[Proof]:

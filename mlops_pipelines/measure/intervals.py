@@ -73,9 +73,38 @@ def bootstrap_interval(
 
     Raises DataError where the metric is undefined on these rows, and as `judge` does.
     """
-    found, resampled = _resampled(metric, truth, [outputs], classes, n_resamples, seed)
-    low, high, undefined = _percentiles(metric, resampled[0], len(outputs), confidence)
-    return Interval(found[0], low, high, len(outputs), undefined)
+    found = bootstrap_intervals(
+        [metric],
+        truth,
+        outputs,
+        classes,
+        n_resamples=n_resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    return found[metric]
+
+
+def bootstrap_intervals(
+    metrics: Sequence[str],
+    truth: ArrayLike,
+    outputs: Outputs,
+    classes: Sequence[Hashable],
+    *,
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int,
+) -> dict[str, Interval]:
+    """Each of `metrics` with the interval of `bootstrap_interval`, all by the same draws.
+
+    Raises DataError where one of them is undefined on these rows, and as `judge` does.
+    """
+    found = _resampled(metrics, truth, [outputs], classes, n_resamples, seed)
+    intervals = {}
+    for metric, (values, resampled) in found.items():
+        low, high, undefined = _percentiles(metric, resampled[0], len(outputs), confidence)
+        intervals[metric] = Interval(values[0], low, high, len(outputs), undefined)
+    return intervals
 
 
 def paired_bootstrap(
@@ -93,7 +122,7 @@ def paired_bootstrap(
 
     Raises DataError where the metric is undefined on these rows, and as `judge` does.
     """
-    found, resampled = _resampled(metric, truth, [a, b], classes, n_resamples, seed)
+    found, resampled = _resampled([metric], truth, [a, b], classes, n_resamples, seed)[metric]
     sign = better(metric, 1, 0)
     differences = sign * (resampled[0] - resampled[1])
     low, high, undefined = _percentiles(metric, differences, len(a), confidence)
@@ -102,25 +131,29 @@ def paired_bootstrap(
 
 
 def _resampled(
-    metric: str,
+    metrics: Sequence[str],
     truth: ArrayLike,
     models: Sequence[Outputs],
     classes: Sequence[Hashable],
     n_resamples: int,
     seed: int,
-) -> tuple[list[float], Floats]:
-    """The metric of each model, and under each resample (models, n_resamples)."""
+) -> dict[str, tuple[list[float], Floats]]:
+    """Each metric of each model, and under each resample (models, n_resamples)."""
     judged = [judge(truth, outputs, classes) for outputs in models]
-    values = [METRICS[metric].value(rows) for rows in judged]
     n = len(judged[0])
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"{metric}: undefined on these {n} rows; expected every class among them and, where "
-            "the metric needs them, probabilities"
-        )
-    prepared = [METRICS[metric].prepare(rows) for rows in judged]
-    blocks = [[under(counts) for under in prepared] for counts in _resamples(n, n_resamples, seed)]
-    return values, np.concatenate(blocks, axis=1)
+    values = {metric: [METRICS[metric].value(rows) for rows in judged] for metric in metrics}
+    for metric, found in values.items():
+        if not np.isfinite(found).all():
+            raise DataError(
+                f"{metric}: undefined on these {n} rows; expected every class among them and, "
+                "where the metric needs them, probabilities"
+            )
+    prepared = {metric: [METRICS[metric].prepare(rows) for rows in judged] for metric in metrics}
+    blocks: dict[str, list[list[Floats]]] = {metric: [] for metric in metrics}
+    for counts in _resamples(n, n_resamples, seed):
+        for metric, models_under in prepared.items():
+            blocks[metric].append([under(counts) for under in models_under])
+    return {metric: (values[metric], np.concatenate(blocks[metric], axis=1)) for metric in metrics}
 
 
 def _resamples(n: int, n_resamples: int, seed: int) -> Iterator[Floats]:

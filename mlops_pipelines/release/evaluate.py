@@ -15,7 +15,7 @@ from mlops_pipelines.measure.fairness import Gap, gaps, gaps_table
 from mlops_pipelines.measure.intervals import (
     Interval,
     PairedDifference,
-    bootstrap_interval,
+    bootstrap_intervals,
     paired_bootstrap,
 )
 from mlops_pipelines.measure.metrics import evaluate as metrics_of
@@ -29,6 +29,8 @@ from mlops_pipelines.train.snapshot import Snapshot
 SEED = 0
 DRAWS = 20_000_000
 """Rows drawn for one interval at most: many rows need fewer resamples."""
+WITHOUT_INTERVAL = ("calibration_error",)
+"""Resampling alone makes it larger, so that its percentiles would lie above its value."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Evaluation:
     """What the challenger achieved on `rows` holdout rows, beside the champion on the same rows.
 
     `champion_metrics` is None where there is no champion, or where the two cannot be compared.
-    `fairness` are the challenger's gaps between the groups of each segment.
+    `fairness` are the challenger's gaps between the groups of each segment, `judged_by` the main
+    metric and those of the gates.
     """
 
     metrics: dict[str, float]
@@ -72,6 +75,7 @@ class Evaluation:
     gates: tuple[GateResult, ...]
     rows: int
     fairness: tuple[Gap, ...] = ()
+    judged_by: tuple[str, ...] = ()
 
     @property
     def meets_thresholds(self) -> bool:
@@ -116,7 +120,7 @@ class Evaluation:
     def _slices_table(self) -> list[str]:
         if not self.slices:
             return []
-        names = list(self.intervals)
+        names = list(self.judged_by or self.intervals)
         lines = ["", f"| slice | rows | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
         for part in self.slices:
             cells = [
@@ -148,12 +152,15 @@ def evaluate(
     metrics = metrics_of(spec.task, truth, outputs, classes)
     gated = [gate.metric for gate in spec.all_gates if gate.metric]
     named = [m for m in dict.fromkeys([spec.main_metric, *gated]) if m in metrics]
-    intervals = {
-        metric: bootstrap_interval(
-            metric, truth, outputs, classes, n_resamples=_resamples(len(truth)), seed=SEED
-        )
-        for metric in named
-    }
+    told = [m for m in metrics if np.isfinite(metrics[m]) and m not in WITHOUT_INTERVAL]
+    intervals = bootstrap_intervals(
+        list(dict.fromkeys([*named, *told])),
+        truth,
+        outputs,
+        classes,
+        n_resamples=_resamples(len(truth)),
+        seed=SEED,
+    )
     differences: dict[str, PairedDifference] = {}
     champion_metrics = None
     if beside is not None:
@@ -178,6 +185,7 @@ def evaluate(
         ),
         rows=len(truth),
         fairness=between,
+        judged_by=tuple(named),
     )
 
 

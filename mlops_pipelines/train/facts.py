@@ -50,6 +50,8 @@ ARTIFACTS = (
     "suite.json",
 )
 """The files and folders that MLflow gets when a version is registered."""
+SEALED_LATER = ("estimator.json",)
+"""Those of them that facts from before did not name, though the version had them."""
 
 
 def seal(registry: Registry, store: Store, model: str, version: int) -> str:

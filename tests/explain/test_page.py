@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from mlops_pipelines.explain.lineage import lineage
+from mlops_pipelines.explain.markup import MANY, wide
 from mlops_pipelines.explain.night_picture import picture
-from mlops_pipelines.explain.page import record_page
+from mlops_pipelines.explain.page import _against, record_page
 from mlops_pipelines.explain.publish import publish
-from mlops_pipelines.explain.record_schema import Night, Record
+from mlops_pipelines.explain.record_schema import Difference, Night, Record
 
 VOID = ("meta", "circle", "line")
 
@@ -110,7 +111,7 @@ def nights(*values: float | None) -> list[Night]:
 def test_the_picture_has_a_point_for_each_night_with_labels() -> None:
     drawn = picture(nights(1.0, None, 2.0, 3.0), "rmse", 1.5)
     assert drawn.count("<circle") == 3
-    assert "in training" in drawn
+    assert "on the holdout" in drawn
     assert picture(nights(1.0, None), "rmse", 1.0) == ""
     same = picture(nights(1.0, 1.0), "rmse", None)
     assert same.count("<circle") == 2
@@ -127,3 +128,21 @@ def test_it_is_published_where_people_look(shop: Any) -> None:
     tags = shop.registry.version("shop", 1).tags
     assert tags["mlops.record_page"] == done.uri
     assert re.fullmatch(r"experiments/\d+/runs/[0-9a-f]{32}/artifacts/record\.html", done.artifact)
+
+
+def test_versions_that_answer_alike_are_not_told_to_be_better() -> None:
+    same = Difference(metric="r2", champion=1, improvement=0, low=0, high=0, rows=1234)
+    assert _against(same) == "r2 is the champion's, in every resample of 1,234 rows"
+    close = same.model_copy(update={"low": -0.5, "high": 0.25})
+    assert _against(close) == (
+        "r2 is 0 better than the champion's (95 % interval of the improvement -0.5 to +0.25, "
+        "1,234 rows)"
+    )
+
+
+def test_a_table_of_many_columns_is_set_so_that_it_fits_on_paper() -> None:
+    few, many = (wide([f"mean_error_{i}" for i in range(n)], []) for n in (MANY, MANY + 1))
+    assert few.startswith('<div class="wide"><table>')
+    assert many.startswith('<div class="wide many"><table>')
+    assert "mean_<wbr>error_<wbr>0" in few
+    assert ">roc_auc<" in wide(["roc_auc"], [])

@@ -56,8 +56,8 @@ def test_of_a_first_version_the_worst_night_is_told(shop: Any) -> None:
     lines = lineage_text(lineage(shop.sources, "shop", 1, "roc_auc")).splitlines()
     assert lines[1] == "  parent       none: no version served when it was trained"
     assert (
-        "  nights       3 nights, 2026-03-01 to 2026-03-03; worst 2026-03-02: roc_auc 0.6, 0.82 in "
-        "training; most drift 2026-03-03: 2 columns; alarms: 1 performance"
+        "  nights       3 nights, 2026-03-01 to 2026-03-03; worst 2026-03-02: roc_auc 0.6, 0.82 on "
+        "the holdout; most drift 2026-03-03: 2 columns; alarms: 1 performance"
     ) in lines
 
 

@@ -455,6 +455,16 @@ def test_a_version_that_was_never_sealed_is_compared_as_far_as_it_goes(
     assert not sealed.broken()
 
 
+def test_a_file_that_was_not_sealed_at_the_time_is_no_tampering(sealed: Sealed) -> None:
+    later = sealed.artifact("golden.json").with_name("estimator.json")
+    later.write_text("{}")
+    assert not sealed.broken()
+
+    later.with_name("suite.txt").write_text("{}")
+    sealed.artifact("model").joinpath("estimator.json").write_text("{}")
+    assert sealed.broken() == ["MLflow file model/estimator.json"]
+
+
 def test_a_record_has_one_digest_however_it_is_ordered() -> None:
     facts = {"params": {"b": "2", "a": "ä"}, "tags": {}}
     assert record_digest(facts) == record_digest({"tags": {}, "params": {"a": "ä", "b": "2"}})

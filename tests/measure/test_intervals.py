@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_pipelines.errors import DataError
-from mlops_pipelines.measure.intervals import bootstrap_interval, paired_bootstrap
+from mlops_pipelines.measure.intervals import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    paired_bootstrap,
+)
 from mlops_pipelines.measure.metrics import METRICS
 from mlops_pipelines.measure.outputs import Outputs, judge
 
@@ -148,3 +152,16 @@ def test_many_rows_are_resampled_in_blocks() -> None:
     truth, outputs = simulated(np.random.default_rng(16), 300_000)
     found = bootstrap_interval("roc_auc", truth, outputs, [0, 1], n_resamples=50, seed=1)
     assert found.high - found.low < 0.01
+
+
+def test_several_metrics_have_the_intervals_that_each_has_alone() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.integers(2, size=300)
+    score = rng.random(300)
+    outputs = Outputs((score > 0.5).astype(int), score)
+    names = ("roc_auc", "accuracy", "f1")
+    together = bootstrap_intervals(names, truth, outputs, [0, 1], n_resamples=200, seed=1)
+    assert together == {
+        name: bootstrap_interval(name, truth, outputs, [0, 1], n_resamples=200, seed=1)
+        for name in names
+    }
