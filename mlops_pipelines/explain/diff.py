@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from mlops_pipelines.measure.drift import ColumnDrift
     from mlops_pipelines.train.registry import Registry
 
-_PIN = re.compile(r"^[\w.-]+(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)")
 _COUNTS = ("rows", "train_rows", "holdout_rows", "source", "first_time", "last_time")
 
 
@@ -191,14 +189,17 @@ def _packages(
 
 def _locked(sources: Sources, behind: Behind) -> Mapping[str, str]:
     from mlops_pipelines.release.bundle import bundle_key
-    from mlops_pipelines.release.lock import canonical, requirements
+    from mlops_pipelines.release.lock import canonical, pin, requirements
 
     key = bundle_key(behind.entry.model, behind.entry.tags.get(record.BUNDLE, ""))
     text = sources.store.read_bytes(f"{key}/requirements.lock").decode()
-    return {
-        canonical(name): pin[1] if (pin := _PIN.match(lines)) else "not pinned"
-        for name, lines in requirements(text)
-    }
+    found = {}
+    for name, lines in requirements(text):
+        release, marker, _ = pin(lines)
+        # One package may be pinned twice, under different markers.
+        named = f"{canonical(name)} ({marker})" if marker else canonical(name)
+        found[named] = release or "not pinned"
+    return found
 
 
 def _metrics(sources: Sources, old: Behind, new: Behind) -> list[MetricChange]:

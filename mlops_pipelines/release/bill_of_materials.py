@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_pipelines import record
 from mlops_pipelines.errors import ReleaseError
 from mlops_pipelines.release.bom_parts import data_set, model_card
-from mlops_pipelines.release.lock import canonical, requirements
+from mlops_pipelines.release.lock import canonical, pin, requirements
 from mlops_pipelines.release.signing import sign_file
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.train.facts import RECORD
@@ -38,9 +37,8 @@ BOM_FILE = "bom.cdx.json"
 RECORD_PROPERTY = "mlops:record_digest"
 BUNDLE_PROPERTY = "mlops:bundle_digest"
 
+SHA256_DIGITS = 64
 _NAMESPACE = uuid.UUID("6f0a3f0e-3a55-5d3e-9a43-0d2b5c1f7f10")
-_PIN = re.compile(r"^[\w.-]+(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)(?:\s*;\s*([^\\\n]+))?")
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 def attach_bill_of_materials(
@@ -189,21 +187,22 @@ def _packages(lock: str) -> Iterator[Component]:
     from packageurl import PackageURL
 
     for name, lines in requirements(lock):
-        pinned = _PIN.match(lines)
-        release, marker = (pinned[1], pinned[2]) if pinned else (None, None)
+        release, marker, hashes = pin(lines)
         purl = PackageURL("pypi", None, canonical(name), release)
         yield Component(
             type=ComponentType.LIBRARY,
             name=name,
             version=release,
             # Two markers may pin one release.
-            bom_ref=f"{purl} {marker.strip()}" if marker else str(purl),
+            bom_ref=f"{purl} {marker}" if marker else str(purl),
             purl=purl,
             hashes=[
                 HashType(alg=HashAlgorithm.SHA_256, content=sha256)
-                for sha256 in _HASH.findall(lines)
+                for sha256 in sorted(hashes)
+                # What is no whole hash the specification does not take.
+                if len(sha256) == SHA256_DIGITS
             ],
-            properties=_properties({"mlops:marker": marker.strip()}) if marker else (),
+            properties=_properties({"mlops:marker": marker}) if marker else (),
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from mlops_pipelines.serve.bundle import ONNX_RUNTIME, SCIKIT_LEARN
 
@@ -14,6 +16,18 @@ SERVING = {
     ONNX_RUNTIME: (*SERVER, "onnxruntime"),
 }
 """What `serve` imports, by the runtime of the model."""
+
+
+_PIN = re.compile(r"^[\w.-]+(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)\s*(?:;\s*([^\\\n]+))?")
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]+)")
+
+
+class Pin(NamedTuple):
+    """The release that a requirement pins, under which marker; None without one. SHA-256 hashes."""
+
+    release: str | None
+    marker: str | None
+    hashes: frozenset[str]
 
 
 def serving_lock(root: Path, runtime: str) -> str:
@@ -44,6 +58,13 @@ def requirements(text: str) -> Iterator[tuple[str, str]]:
         lines.append(line)
     if name:
         yield name, _joined(lines)
+
+
+def pin(lines: str) -> Pin:
+    """What the lines of one requirement pin."""
+    found = _PIN.match(lines)
+    release, marker = (found[1], found[2]) if found else (None, None)
+    return Pin(release, marker.strip() if marker else None, frozenset(_HASH.findall(lines)))
 
 
 def closure(roots: Iterable[str]) -> set[str]:

@@ -126,7 +126,7 @@ def card_of(project: Project) -> Card:
 class Markup(HTMLParser):
     """Which elements a page has, that each is closed, and what it would load."""
 
-    VOID = ("meta", "br")
+    VOID = ("meta", "br", "wbr")
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from mlops_pipelines.explain.page import _against, record_page
 from mlops_pipelines.explain.publish import publish
 from mlops_pipelines.explain.record_schema import Difference, Night, Record
 
-VOID = ("meta", "circle", "line")
+VOID = ("meta", "wbr", "circle", "line")
 
 
 class Reader(HTMLParser):

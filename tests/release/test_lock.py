@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_pipelines.release.lock import SERVING, closure, requirements, serving_lock
+from mlops_pipelines.release.lock import SERVING, closure, pin, requirements, serving_lock
 from mlops_pipelines.serve.bundle import ONNX_RUNTIME, SCIKIT_LEARN
 
 
@@ -23,6 +23,15 @@ def test_without_a_lock_the_installed_versions_are_pinned(tmp_path: Path) -> Non
     lines = serving_lock(tmp_path, ONNX_RUNTIME).splitlines()
     assert f"numpy=={importlib.metadata.version('numpy')}" in lines
     assert lines == sorted(lines)
+
+
+def test_what_a_requirement_pins() -> None:
+    lines = (
+        "numpy[all] == 2.4.6 ; python_version < '3.12' \\\n  --hash=sha256:0a \\\n --hash=sha256:1b"
+    )
+    assert pin(lines) == ("2.4.6", "python_version < '3.12'", frozenset({"0a", "1b"}))
+    assert pin("numpy==2.4.6") == ("2.4.6", None, frozenset())
+    assert pin("numpy>=2") == (None, None, frozenset())
 
 
 names = st.from_regex(r"[a-z][a-z0-9_.-]{0,10}[a-z0-9]", fullmatch=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,10 +15,7 @@ from mlops_pipelines.record import file_hash
 from mlops_pipelines.release.images.base import BasePython
 from mlops_pipelines.release.images.disk import full
 from mlops_pipelines.release.images.engine import FULL
-from mlops_pipelines.release.lock import canonical, requirements
-
-_PIN = re.compile(r"^[\w.-]+\s*==\s*([^\s;\\]+)\s*(?:;\s*([^\\\n]+))?")
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]+)")
+from mlops_pipelines.release.lock import canonical, pin, requirements
 
 
 @dataclass(frozen=True)
@@ -43,11 +39,11 @@ def pinned(lock: str, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
 
     found = []
     for name, lines in requirements(lock):
-        pin = _PIN.match(lines)
-        if pin is None:
+        release, marker, hashes = pin(lines)
+        if release is None:
             raise TargetError(f"the bundle's requirements.lock does not pin {name} with ==")
-        if pin[2] is None or Marker(pin[2].strip()).evaluate({**environment, "extra": ""}):
-            found.append(Pinned(canonical(name), pin[1], frozenset(_HASH.findall(lines))))
+        if marker is None or Marker(marker).evaluate({**environment, "extra": ""}):
+            found.append(Pinned(canonical(name), release, hashes))
     return tuple(found)
 
 
