@@ -74,7 +74,9 @@ def _same_rows(found: SameRows, before: int, after: int) -> list[str]:
             f"scores differ by {found.score_difference_mean:.3g} on average, "
             f"{found.score_difference_max:.3g} at most"
         )
-    if found.improvement is not None:
+    if found.improvement == found.low == found.high == 0:
+        lines.append(f"{found.metric} {found.after:.4g} of both, in every resample")
+    elif found.improvement is not None:
         better = "better" if found.improvement >= 0 else "worse"
         lines.append(
             f"{found.metric} {found.before:.4g} → {found.after:.4g}: version {after} is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from mlops_pipelines.errors import NotFoundError
 from mlops_pipelines.explain import changes
 from mlops_pipelines.explain.changes import Changed
 from mlops_pipelines.explain.diff import Diff, diff
-from mlops_pipelines.explain.diff_text import diff_text
+from mlops_pipelines.explain.diff_text import _same_rows, diff_text
+from mlops_pipelines.explain.same_rows import SameRows
 from mlops_pipelines.explain.sources import Sources, read_behind
 from mlops_pipelines.store import Store
 
@@ -138,3 +140,10 @@ def test_programs_get_json(forth: Diff) -> None:
     assert (said["schema"], said["before"], said["after"]) == (1, 1, 2)
     assert said["parameters"] == [{"name": "C", "before": "1.0", "after": "0.05"}]
     assert said["predictions"]["share"] == forth.predictions.share
+
+
+def test_versions_that_answer_alike_are_not_told_to_be_better() -> None:
+    same = SameRows(2, 90, 0, 0.0, 0.0, "r2", 0.5, 0.5, 0.0, 0.0, 0.0)
+    assert _same_rows(same, 1, 2)[-1] == "r2 0.5 of both, in every resample"
+    close = _same_rows(replace(same, high=0.25), 1, 2)[-1]
+    assert close.startswith("r2 0.5 → 0.5: version 2 is 0 better than version 1 (95 % interval")
