@@ -79,13 +79,13 @@ def bill_of_materials(registry: Registry, version: Version) -> Iterator[Proof]:
         said = {each["name"]: each["value"] for each in component["properties"]}
     except (ValueError, KeyError, TypeError) as error:
         yield Proof(f"{thing}: its content", "CycloneDX", f"unreadable: {one_line(error)}")
-        return
-    names = {BUNDLE_PROPERTY: record.BUNDLE, RECORD_PROPERTY: RECORD}
-    yield from compared(
-        f"{thing} says",
-        {tag: said.get(name, "") for name, tag in names.items()},
-        {tag: version.tags.get(tag, "") for tag in names.values()},
-    )
+    else:
+        names = {BUNDLE_PROPERTY: record.BUNDLE, RECORD_PROPERTY: RECORD}
+        yield from compared(
+            f"{thing} says",
+            {tag: said.get(name, "") for name, tag in names.items()},
+            {tag: version.tags.get(tag, "") for tag in names.values()},
+        )
     signature = artifact(registry, version, f"{BOM_FILE}.sig")
     yield from _signature(f"{thing} signature", signature, {".": sha256(content)})
 

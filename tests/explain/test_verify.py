@@ -222,6 +222,12 @@ def flip(path: Path, at: float = 0.5) -> None:
     path.write_bytes(content)
 
 
+def rewrite(path: Path, text: str, other: str) -> None:
+    """Put `other` in place of the first `text`."""
+    assert text in path.read_text()
+    path.write_text(path.read_text().replace(text, other, 1))
+
+
 def footer(sealed: Sealed) -> None:
     """A byte of the Parquet file that no row depends on: who wrote it."""
     path = sealed.snapshot() / "data.parquet"
@@ -382,8 +388,12 @@ TAMPERED: dict[str, tuple[Callable[[Sealed], object], set[str]]] = {
         {"record", "bill of materials says mlops.record_digest"},
     ),
     "the bill of materials": (
-        flip_artifact("bom.cdx.json"),
+        lambda s: rewrite(s.artifact("bom.cdx.json"), "machine-learning-model", "application"),
         {"bill of materials", "bill of materials signature ."},
+    ),
+    "the bill of materials, so that it cannot be read": (
+        lambda s: rewrite(s.artifact("bom.cdx.json"), "{", "["),
+        {"bill of materials", "bill of materials: its content", "bill of materials signature ."},
     ),
     "the bill of materials taken away": (
         lambda s: s.artifact("bom.cdx.json").unlink(),
