@@ -6,7 +6,6 @@ unknown id may then look known, never a known one unknown.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -15,6 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
+
+from mlops_pipelines.serve.segment_file import written_bytes
 
 IDS = "ids"
 """The folder, in that of the log, of the ids whose rows were moved out of it: `<day>.u64`, sorted
@@ -107,13 +108,13 @@ class _Segment:
                 return
             self._is_log = _kind(header) == "predictions"
             self.read = len(header)
-        file.seek(0, os.SEEK_END)
+        stop = written_bytes(file)
         if not self._is_log:
-            self.read = file.tell()
+            self.read = stop
             return
         file.seek(self.read)
         rest = b""
-        while block := file.read(READ_BYTES):
+        while block := file.read(min(READ_BYTES, max(0, stop - file.tell()))):
             lines, end, rest = (rest + block).rpartition(b"\n")
             if end:
                 self._take(lines)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
-import queue
-import secrets
-import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-ROTATE_BYTES = 64 * 1024 * 1024
-QUICK_SECONDS = 0.002
-QUICK_IN_A_ROW = 16
+from mlops_pipelines.serve.disk import Disk
+from mlops_pipelines.serve.segment_file import Ahead, SegmentFile
 
-# macOS knows no fdatasync.
-_sync = getattr(os, "fdatasync", os.fsync)
+ROTATE_BYTES = 64 * 1024 * 1024
+GROWTH = 4
 
 
 class LogError(Exception):
@@ -41,6 +34,9 @@ class SegmentWriter:
     With `fsync`, lines count as written once they are on the disk. What is appended while a sync
     is under way shares the next one, so that many requests cost one (group commit). After a failure
     the segment is abandoned and the next append begins another, so no line follows half a line.
+
+    With `room`, the first segment is laid out with so many bytes ahead of its rows, and each that
+    follows with more, made before it is needed: who writes little takes little of the disk.
     """
 
     def __init__(
@@ -50,19 +46,20 @@ class SegmentWriter:
         header: Mapping[str, Any],
         fsync: bool = True,
         rotate_bytes: int = ROTATE_BYTES,
+        room: int = 0,
     ) -> None:
         self.bytes_written = 0
         self._folder = folder
         self._stem = stem
         self._header = orjson.dumps(header) + b"\n"
-        self._fsync = fsync
         self._rotate_bytes = rotate_bytes
-        self._fd: int | None = None
+        self._room = min(room, rotate_bytes) if fsync else 0
+        self._segment: SegmentFile | None = None
+        self._ahead: Ahead | None = None
         self._named = 0
-        self._size = 0
         self._waiting: list[Done] = []
         self._syncing = 0
-        self._disk = _Disk() if fsync else None
+        self._disk = Disk() if fsync else None
 
     def append(self, lines: bytes, done: Done) -> None:
         """Write whole lines; `done` is called, in the event loop, with None once they are kept.
@@ -70,10 +67,10 @@ class SegmentWriter:
         It is called with a LogError where they may not be: then none of them is acknowledged.
         """
         try:
-            fd = self._open_segment(len(lines))
-            written = os.write(fd, lines)
+            segment = self._segment_for(len(lines))
+            written = os.pwrite(segment.fd, lines, segment.size)
             self.bytes_written += written
-            self._size += written
+            segment.size += written
             if written != len(lines):
                 raise OSError(None, f"only {written} of {len(lines)} bytes were written")
         except OSError as exc:
@@ -85,7 +82,7 @@ class SegmentWriter:
             return
         self._waiting.append(done)
         if not self._syncing:
-            self._sync_waiting(self._disk, fd)
+            self._sync_waiting(self._disk, segment)
 
     async def append_and_wait(self, lines: bytes) -> None:
         """As `append`, for who can wait. Raises LogError."""
@@ -105,172 +102,94 @@ class SegmentWriter:
     def check(self) -> None:
         """Raises LogError unless a row could be appended now."""
         try:
-            self._open_segment(0)
+            self._segment_for(0)
         except OSError as exc:
             raise self._error(exc) from exc
 
     def close(self) -> None:
         """Close the segment once everything asked for is on the disk."""
+        ahead = self._ahead
         self._abandon()
+        if ahead is not None:
+            ahead.wait()
         if self._disk is not None:
             self._disk.stop()
 
-    def _sync_waiting(self, disk: _Disk, fd: int, *, close: bool = False) -> None:
+    def _sync_waiting(self, disk: Disk, segment: SegmentFile, *, close: bool = False) -> None:
         """Have the segment synced for all who wait, and closed after if it is done with."""
         covered, self._waiting = self._waiting, []
-        self._syncing += 1
 
         def synced(error: OSError | None) -> None:
             self._syncing -= 1
-            if error is not None and self._fd == fd:
+            if error is not None and self._segment is segment:
                 self._abandon()
             for done in covered:
                 done(None if error is None else self._error(error))
-            if self._waiting and not self._syncing and self._fd is not None:
-                self._sync_waiting(disk, self._fd)
+            if self._waiting and not self._syncing and self._segment is not None:
+                self._sync_waiting(disk, self._segment)
 
-        disk.sync(fd, synced if covered else None, close=close)
-        if not covered:
-            self._syncing -= 1
+        self._syncing += bool(covered)
+        if close:
+            disk.close(segment.fd, segment.size, synced if covered else None)
+        elif covered:
+            disk.sync(segment.fd, synced)
 
-    def _open_segment(self, coming: int) -> int:
+    def _segment_for(self, coming: int) -> SegmentFile:
         """The segment for so many bytes; another one if it is full or its file was removed."""
-        if self._fd is not None:
-            full = self._size + coming > self._rotate_bytes and self._size > len(self._header)
-            if not full and os.fstat(self._fd).st_nlink:
-                return self._fd
+        segment = self._segment
+        if segment is None:
+            return self._begin(self._make(self._room, lambda: True))
+        if not os.fstat(segment.fd).st_nlink:
             self._abandon()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # It is locked, and has its header, before it has a name that others look for.
-        unnamed = self._folder / f".{secrets.token_hex(8)}.new"
-        fd = os.open(unnamed, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            locked = _lock(fd)
-            if os.write(fd, self._header) != len(self._header):
-                raise OSError(None, "the header does not fit")
-            self._name(unnamed, locked)
-            if self._fsync:
-                _sync(fd)
-                _sync_folder(self._folder)
-        except OSError:
-            os.close(fd)
-            with contextlib.suppress(OSError):
-                unnamed.unlink()
-            raise
-        self.bytes_written += len(self._header)
-        self._size = len(self._header)
-        self._fd = fd
-        return fd
+            return self._begin(self._make(self._room, lambda: True))
+        end = segment.size + coming
+        if segment.room and end > segment.room // 2 and self._ahead is None:
+            # Laid out by now, or the rows go on behind the room: slower to sync, and no less safe.
+            room = min(GROWTH * segment.room, self._rotate_bytes)
+            self._ahead = Ahead(lambda go_on: self._make(room, go_on))
+        full = end > (segment.room or self._rotate_bytes) and segment.size > len(self._header)
+        if not full or (end <= self._rotate_bytes and self._ahead and not self._ahead.ready):
+            return segment
+        following = self._following()
+        self._abandon()
+        return self._begin(following or self._make(0, lambda: True))
 
-    def _name(self, unnamed: Path, locked: bool) -> None:
-        # In the order of their names, segments are in the order of their rows.
-        milliseconds = max(time.time_ns() // 1_000_000, self._named + 1)
-        unique = f".{secrets.token_hex(4)}" if locked else ""
-        path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
-        while path.exists():
-            milliseconds += 1
-            path = self._folder / f"{self._stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
-        unnamed.rename(path)
-        self._named = milliseconds
+    def _make(self, room: int, go_on: Callable[[], bool]) -> SegmentFile:
+        made = SegmentFile(self._folder, self._header, room, go_on)
+        try:
+            made.publish(self._stem, self._named)
+            if self._disk is not None:
+                made.sync()
+        except OSError:
+            made.discard()
+            raise
+        return made
+
+    def _begin(self, segment: SegmentFile) -> SegmentFile:
+        self.bytes_written += len(self._header)
+        self._named = segment.milliseconds
+        self._segment = segment
+        return segment
+
+    def _following(self) -> SegmentFile | None:
+        """The segment that was made ahead; one that is still being made is not waited for."""
+        ahead, self._ahead = self._ahead, None
+        return None if ahead is None else ahead.take()
 
     def _abandon(self) -> None:
         """Let go of the segment; who waits for it is still answered."""
-        fd, self._fd = self._fd, None
-        if fd is None:
+        following = self._following()
+        if following is not None:
+            following.discard()
+        segment, self._segment = self._segment, None
+        if segment is None:
             return
         if self._disk is None:
-            os.close(fd)
+            os.close(segment.fd)
         else:
-            self._sync_waiting(self._disk, fd, close=True)
+            self._sync_waiting(self._disk, segment, close=True)
 
     def _error(self, exc: OSError) -> LogError:
         error = LogError(f"{self._folder} cannot be written: {exc.strerror}")
         error.__cause__ = exc
         return error
-
-
-class _Disk:
-    """Syncs files one after the other: here while the disk is quick, else in a thread.
-
-    Handing a sync to a thread and back costs more than a quick disk takes (measured: half of the
-    throughput at 8 connections), but a slow one must not keep the event loop.
-    """
-
-    def __init__(self) -> None:
-        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._in_thread = 0
-        self._quick_in_a_row = 0
-
-    def sync(self, fd: int, done: Callable[[OSError | None], None] | None, *, close: bool) -> None:
-        """Sync `fd`, tell `done` in the calling event loop, and close `fd` if it is done with."""
-        if not self._in_thread and self._quick_in_a_row >= QUICK_IN_A_ROW:
-            error, seconds = _synced(fd, close)
-            self._seen(seconds)
-            if done is not None:
-                done(error)
-            return
-        loop = asyncio.get_running_loop() if done is not None else None
-        self._in_thread += 1
-
-        def finish(error: OSError | None, seconds: float) -> None:
-            self._in_thread -= 1
-            self._seen(seconds)
-            if done is not None:
-                done(error)
-
-        def work() -> None:
-            outcome = _synced(fd, close)
-            if loop is None:
-                finish(*outcome)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(finish, *outcome)
-
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="log", daemon=True)
-            self._thread.start()
-        self._asked.put(work)
-
-    def stop(self) -> None:
-        """Wait until all that was asked for is done."""
-        if self._thread is not None:
-            self._asked.put(None)
-            self._thread.join()
-
-    def _seen(self, seconds: float) -> None:
-        self._quick_in_a_row = self._quick_in_a_row + 1 if seconds < QUICK_SECONDS else 0
-
-    def _work(self) -> None:
-        while (work := self._asked.get()) is not None:
-            work()
-
-
-def _synced(fd: int, close: bool) -> tuple[OSError | None, float]:
-    """What went wrong in syncing `fd`, and how long it took."""
-    started = time.perf_counter()
-    error = None
-    try:
-        _sync(fd)
-    except OSError as exc:
-        error = exc
-    seconds = time.perf_counter() - started
-    if close:
-        os.close(fd)
-    return error, seconds
-
-
-def _lock(fd: int) -> bool:
-    """Whether the file could be locked, which some file systems cannot."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

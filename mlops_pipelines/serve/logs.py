@@ -7,6 +7,9 @@ from pathlib import Path
 
 from mlops_pipelines.serve.bundle import Bundle
 from mlops_pipelines.serve.log import SegmentWriter
+from mlops_pipelines.serve.segment_file import sweep
+
+ROOM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Logs:
     @classmethod
     def open(cls, folder: Path, meta: Bundle, instance: str, fsync: bool) -> Logs:
         """The logs of a worker that serves this bundle."""
+        sweep(folder)
         stem = f"{meta.model}-v{meta.version}"
         header = {
             "schema": 1,
@@ -35,7 +39,9 @@ class Logs:
         columns = {"columns": meta.names}
         return cls(
             folder,
-            SegmentWriter(folder, stem, header | {"kind": "predictions"} | columns, fsync),
+            SegmentWriter(
+                folder, stem, header | {"kind": "predictions"} | columns, fsync, room=ROOM_BYTES
+            ),
             SegmentWriter(folder, f"labels-{stem}", header | {"kind": "labels"}, fsync),
             SegmentWriter(folder, f"errors-{stem}", header | {"kind": "errors"} | columns, fsync),
         )

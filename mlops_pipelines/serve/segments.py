@@ -1,17 +1,20 @@
 """The prediction log as it lies on disk: what a segment holds, and its reader.
 
-A segment is a file of JSON lines that one worker appends to: a header, then one array per row.
+A segment is a file of JSON lines that one worker appends to: a header, then one array per row. While
+it is written to, and after a crash, zeros may follow them (see segment_file.py).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import Any, BinaryIO, Generic, Literal, NamedTuple, TypeVar, overload
 
 import orjson
+
+from mlops_pipelines.serve.segment_file import written_bytes
 
 SCHEMA = 1
 
@@ -108,16 +111,25 @@ def read_segments(
     """
     for path in sorted(log_dir.glob("*.ndjson")):
         try:
-            with path.open("rb") as lines:
-                header = _header(path, lines.readline())
+            with path.open("rb") as file:
+                lines = complete_lines(file)
+                header = _header(path, next(lines, b""))
                 if header is not None and header.get("kind") == kind:
                     yield from _parts(path, header, lines, most_rows)
         except FileNotFoundError:
             continue
 
 
+def complete_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a segment, opened at its beginning, up to the first without an end."""
+    left = written_bytes(file)
+    while (line := file.readline(left)).endswith(b"\n"):
+        left -= len(line)
+        yield line
+
+
 def _header(path: Path, line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
+    if not line:
         return None
     header = _loads(line)
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
@@ -127,7 +139,7 @@ def _header(path: Path, line: bytes) -> dict[str, Any] | None:
 
 
 def _parts(
-    path: Path, header: dict[str, Any], lines: Iterable[bytes], most_rows: int | None
+    path: Path, header: dict[str, Any], lines: Iterator[bytes], most_rows: int | None
 ) -> Iterator[Segment[Any]]:
     row_type = _ROWS[header["kind"]]
     fields, make = len(row_type._fields), row_type._make
@@ -136,8 +148,6 @@ def _parts(
     rows: list[Any] = []
     corrupt = parts = 0
     for line in lines:
-        if not line.endswith(b"\n"):
-            break
         found = _loads(line)
         if (
             type(found) is list

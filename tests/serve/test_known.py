@@ -55,6 +55,15 @@ def test_rows_are_known_from_the_moment_that_their_line_ends(tmp_path: Path) -> 
     assert known.unknown(["c", "b", "a", "d"]) == ["d"]
 
 
+def test_rows_that_take_the_place_of_zeros_become_known(tmp_path: Path) -> None:
+    known = KnownIds(tmp_path)
+    path = tmp_path / "m-v1-1-1.ndjson"
+    path.write_bytes(HEADER + line("a") + line("b")[:-1] + bytes(5000))
+    assert known.unknown(["a", "b"]) == ["b"]
+    path.write_bytes(HEADER + line("a") + line("b") + line("c") + bytes(4000))
+    assert known.unknown(["c", "b", "a", "d"]) == ["d"]
+
+
 @pytest.mark.parametrize(
     "name", ['"', "\\", 'say "a"', "back\\slash", "line\nline", "\u0001", "ä€😀", "a" * 128, '["']
 )

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mlops_pipelines.serve.ids import uuid7
 from mlops_pipelines.serve.log import LogError, SegmentWriter
+from mlops_pipelines.serve.segment_file import SegmentFile, sweep
 from mlops_pipelines.serve.segments import LabelRow, Prediction, read_segments
 
 HEADER = {"schema": 1, "kind": "predictions", "model": "m", "columns": ["a", "b"]}
@@ -128,6 +129,84 @@ def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
     writer.close()
     found = [r for segment in read_segments(tmp_path, "predictions") for r in segment.rows]
     assert found == [row(n) for n in range(100) for _ in range(2)]
+
+
+def test_rows_take_the_place_of_zeros_that_were_laid_out(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER, room=4096)
+    write(writer, [row(1), row(2)])
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size == 4096
+    assert path.read_bytes().rstrip(b"\0").endswith(lines(row(2)))
+    for most in (None, 1):
+        parts = list(read_segments(tmp_path, "predictions", most))
+        assert [one for part in parts for one in part.rows] == [row(1), row(2)]
+        assert sum(part.corrupt for part in parts) == 0
+    writer.close()
+    assert path.stat().st_size == writer.bytes_written == len(path.read_bytes().rstrip(b"\0"))
+
+
+def test_the_rows_of_a_killed_writer_end_where_the_zeros_begin(tmp_path: Path) -> None:
+    text = orjson.dumps(HEADER) + b"\n" + lines(row(1), row(2))
+    for zeros in (1, 7, 4096, 100_000):
+        (tmp_path / "m-v1-1-1.ndjson").write_bytes(text + bytes(zeros))
+        (segment,) = read_segments(tmp_path, "predictions")
+        assert (segment.rows, segment.corrupt) == ([row(1), row(2)], 0)
+        (tmp_path / "m-v1-1-1.ndjson").write_bytes(text[:-3] + bytes(zeros))
+        (segment,) = read_segments(tmp_path, "predictions")
+        assert (segment.rows, segment.corrupt) == ([row(1)], 0)
+
+
+def test_segments_with_room_follow_each_other_in_order_and_grow(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER, rotate_bytes=16_384, room=1024)
+    rows = [row(number) for number in range(400)]
+    sizes = set()
+    for one in rows:
+        write(writer, [one])
+        sizes |= {path.stat().st_size for path in tmp_path.glob("*.ndjson")}
+    assert {1024, 4096, 16_384} <= sizes
+    writer.close()
+    segments = list(read_segments(tmp_path, "predictions"))
+    assert [one for segment in segments for one in segment.rows] == rows
+    assert not list(tmp_path.glob(".*")), "what was laid out ahead is removed"
+    assert writer.bytes_written == sum(path.stat().st_size for path in tmp_path.iterdir())
+
+
+def test_room_that_does_not_fit_on_the_disk_is_done_without(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, resource, signal
+from pathlib import Path
+from mlops_pipelines.serve.log import LogError, SegmentWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+writer = SegmentWriter(Path({str(tmp_path)!r}), "m", {HEADER!r}, rotate_bytes=100_000, room=8192)
+kept = 0
+try:
+    while True:
+        asyncio.run(writer.append_and_wait({lines(row(1))!r}))
+        kept += 1
+except LogError as error:
+    print(kept, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, _, said = done.stdout.partition(" ")
+    assert "cannot be written" in said
+    assert 3000 // len(lines(row(1))) - 2 <= int(kept) <= 3000 // len(lines(row(1)))
+    (segment,) = read_segments(tmp_path, "predictions")
+    assert (segment.rows, segment.corrupt) == ([row(1)] * int(kept), 0)
+
+
+def test_what_a_killed_writer_had_laid_out_is_swept_away(tmp_path: Path) -> None:
+    held = SegmentFile(tmp_path, b"{}\n", 100, lambda: True)
+    old, young = tmp_path / ".0a.new", tmp_path / ".0b.new"
+    for path in (old, young):
+        path.write_bytes(bytes(10))
+    for path in tmp_path.glob(".*.new"):
+        if path != young:
+            os.utime(path, (0, 0))
+    sweep(tmp_path)
+    assert not old.exists()
+    assert len(list(tmp_path.glob(".*.new"))) == 2, "one is young, one has a writer"
+    held.discard()
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
