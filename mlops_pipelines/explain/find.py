@@ -6,6 +6,7 @@ import mmap
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from pathlib import Path
 
 from mlops_pipelines import record
@@ -148,23 +149,35 @@ def _in_log(log_dir: Path, name: str) -> Iterator[tuple[int, str]]:
     """Version and time of the rows of this id that were not moved to Parquet yet."""
     import orjson
 
-    needle = b"\n[" + orjson.dumps(name) + b","
+    needle = orjson.dumps(name)
     for path in sorted(log_dir.glob("*.ndjson")):
         try:
             with (
                 path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log,
             ):
-                at = log.find(needle)
-                if at < 0:
-                    continue
-                header, line = orjson.loads(log[: log.find(b"\n")]), log[at + 1 :].split(b"\n", 1)
-                if header.get("kind") == "predictions" and len(line) > 1:
-                    row = orjson.loads(line[0])
-                    yield header["model_version"], str(row[3])
+                header = orjson.loads(log[: log.find(b"\n")])
+                at = log.find(needle) if header.get("kind") == "predictions" else -1
+                while at >= 0:
+                    end = log.find(b"\n", at)
+                    if end < 0:
+                        break
+                    line = orjson.loads(log[log.rfind(b"\n", 0, at) + 1 : end])
+                    about = _about(line, name)
+                    if about is not None:
+                        yield header["model_version"], about
+                        break
+                    at = log.find(needle, end)
         except (FileNotFoundError, ValueError):
             # It was moved out of the log meanwhile, or is empty.
             continue
+
+
+def _about(line: Any, name: str) -> str | None:
+    """The time that a line of the log is about, where it has the row of this id."""
+    if isinstance(line, dict):
+        return str(line["predicted_at"]) if name in line.get("ids", ()) else None
+    return str(line[3]) if line[0] == name else None
 
 
 def _in_days(store: Store, log_dir: Path, model: str, name: str) -> Iterator[tuple[int, str]]:

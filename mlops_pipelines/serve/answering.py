@@ -11,32 +11,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
-from mlops_pipelines.serve.ids import uuid7
+from mlops_pipelines.serve.answered import Answered
+from mlops_pipelines.serve.ids import many_uuid7, uuid7
 from mlops_pipelines.serve.log import LogError, SegmentWriter
 from mlops_pipelines.serve.metrics import Metrics
 from mlops_pipelines.serve.predictor import Answer, ModelError, Predictor
 from mlops_pipelines.serve.rows import Rows
+from mlops_pipelines.serve.table import MANY_ROWS
+from mlops_pipelines.serve.table_record import table_line
 from mlops_pipelines.serve.times import now, written
 
-# So many rows keep the event loop no longer than a health check may wait.
-ROWS_IN_LOOP = 64
 # A model that takes longer over one row is asked in a thread.
 SECONDS_IN_LOOP = 0.005
+# A busy machine makes any model look slow now and then.
+TRIES = 5
 ROWS_AT_ONCE = 1024
-
-
-@dataclass(slots=True)
-class Answered:
-    """A request's answer, in the log: one prediction and one id for each of its rows."""
-
-    predictions: list[object]
-    scores: list[float] | None
-    probabilities: list[list[float]] | None
-    ids: list[str]
 
 
 @dataclass(slots=True)
@@ -52,6 +45,16 @@ class Asked:
     about: str | None
     started: float
     done: Callable[[Answered | ModelError | LogError], None]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a group of requests, and the lines of the rows that were answered."""
+
+    answered: list[tuple[Asked, Answered]] = field(default_factory=list)
+    failed: list[tuple[Asked, ModelError]] = field(default_factory=list)
+    lines: bytes = b""
+    rows: int = 0
 
 
 class Answering:
@@ -75,7 +78,8 @@ class Answering:
 
     def ask(self, asked: Asked) -> None:
         """Answer the request as soon as may be; in the event loop."""
-        if self._fast and len(asked.rows.values) <= ROWS_IN_LOOP:
+        # Fewer rows keep the event loop no longer than a health check may wait.
+        if self._fast and asked.rows.n < MANY_ROWS:
             if not self._soon:
                 asyncio.get_running_loop().call_soon(self._answer_soon)
             self._soon.append(asked)
@@ -86,25 +90,32 @@ class Answering:
 
     def _answer_soon(self) -> None:
         group, self._soon = self._soon, []
-        self._keep(group, self._predict(group))
+        self._keep(self._outcome(group))
 
     def _answer_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give the thread the next group: one large request, or several small ones."""
         group = [self._later.popleft()]
         rows = group[0].rows.n
-        while self._later and rows + self._later[0].rows.n <= ROWS_AT_ONCE:
+        while (
+            self._later
+            and rows + self._later[0].rows.n <= ROWS_AT_ONCE
+            and group[0].rows.table is self._later[0].rows.table is None
+        ):
             rows += self._later[0].rows.n
             group.append(self._later.popleft())
         self._thread_is_busy = True
 
-        def answered(future: Future[list[Answer | ModelError]]) -> None:
+        def answered(future: Future[_Outcome]) -> None:
             self._thread_is_busy = False
-            self._keep(group, future.result())
             if self._later:
                 self._answer_later(loop)
+            self._keep(future.result())
 
-        future = self._thread.submit(self._predict, group)
+        future = self._thread.submit(self._outcome, group)
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(answered, done))
+
+    def _outcome(self, group: list[Asked]) -> _Outcome:
+        return _outcome(group, self._predict(group))
 
     def _predict(self, group: list[Asked]) -> list[Answer | ModelError]:
         """One answer for each request; the rows of one never spoil those of another."""
@@ -117,26 +128,54 @@ class Answering:
         answers: list[Answer | ModelError] = []
         for asked in group:
             try:
-                answers.append(self._predictor.predict_rows(asked.rows.values))
+                answers.append(self._predicted(asked.rows))
             except ModelError as exc:
                 answers.append(exc)
         return answers
 
-    def _keep(self, group: list[Asked], answers: list[Answer | ModelError]) -> None:
+    def _predicted(self, rows: Rows) -> Answer:
+        if rows.table is None:
+            return self._predictor.predict_rows(rows.values)
+        return self._predictor.predict_table(rows.table)
+
+    def _keep(self, outcome: _Outcome) -> None:
         """Write what was answered to the log, and tell everyone once it is there."""
-        logged_at = written(now())
-        finished = time.perf_counter()
-        lines: list[bytes] = []
-        kept: list[tuple[Asked, Answered]] = []
-        for asked, answer in zip(group, answers, strict=True):
-            if isinstance(answer, ModelError):
-                asked.done(answer)
-                continue
-            rows = asked.rows
+        for asked, error in outcome.failed:
+            asked.done(error)
+        if not outcome.answered:
+            return
+        self._metrics.batch(outcome.rows)
+
+        def logged(error: LogError | None) -> None:
+            if error is None:
+                self._metrics.rows += outcome.rows
+            for asked, answered in outcome.answered:
+                asked.done(error or answered)
+
+        self._log.append(outcome.lines, logged)
+
+
+def _outcome(group: list[Asked], answers: list[Answer | ModelError]) -> _Outcome:
+    """What became of each request, with the lines for the log."""
+    logged_at = written(now())
+    finished = time.perf_counter()
+    outcome = _Outcome()
+    lines: list[bytes] = []
+    for asked, answer in zip(group, answers, strict=True):
+        if isinstance(answer, ModelError):
+            outcome.failed.append((asked, answer))
+            continue
+        rows, predictions = asked.rows, answer.predictions
+        about = asked.about or logged_at
+        latency = round((finished - asked.started) * 1000, 3)
+        scores, probabilities = answer.scores, answer.probabilities
+        if rows.table is not None:
+            ids = rows.prediction_ids or many_uuid7(rows.n)
+            answered = Answered(predictions, scores, probabilities, ids)
+            times = about, logged_at
+            lines.append(table_line(asked.request_id, times, latency, rows.table, answered))
+        else:
             ids = rows.prediction_ids or [uuid7() for _ in rows.values]
-            about = asked.about or logged_at
-            latency = round((finished - asked.started) * 1000, 3)
-            scores, probabilities = answer.scores, answer.probabilities
             for index, features in enumerate(rows.values):
                 # The fields of segments.Prediction, in its order.
                 fields = (
@@ -145,25 +184,18 @@ class Answering:
                     index,
                     about,
                     logged_at,
-                    answer.predictions[index],
+                    predictions[index],
                     None if scores is None else scores[index],
                     None if probabilities is None else probabilities[index],
                     latency,
                     features,
                 )
                 lines.append(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
-            kept.append((asked, Answered(answer.predictions, scores, probabilities, ids)))
-        if not kept:
-            return
-        self._metrics.batch(len(lines))
-
-        def logged(error: LogError | None) -> None:
-            if error is None:
-                self._metrics.rows += len(lines)
-            for asked, answered in kept:
-                asked.done(error or answered)
-
-        self._log.append(b"".join(lines), logged)
+            answered = Answered(predictions, scores, probabilities, ids)
+        outcome.answered.append((asked, answered))
+        outcome.rows += rows.n
+    outcome.lines = b"".join(lines)
+    return outcome
 
 
 def _apart(whole: Answer, group: list[Asked]) -> list[Answer | ModelError]:
@@ -183,11 +215,14 @@ def _apart(whole: Answer, group: list[Asked]) -> list[Answer | ModelError]:
 
 
 def _seconds_for_a_row(predictor: Predictor) -> float:
-    """How long the model takes over one golden row, once it is warm."""
+    """How long the model takes over one golden row, once it is warm and nothing disturbs it."""
+    taken = []
     try:
         predictor.answer_golden(1)
-        started = time.perf_counter()
-        predictor.answer_golden(1)
+        for _ in range(TRIES):
+            started = time.perf_counter()
+            predictor.answer_golden(1)
+            taken.append(time.perf_counter() - started)
     except ModelError:
         return 0.0
-    return time.perf_counter() - started
+    return min(taken)

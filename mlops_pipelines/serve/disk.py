@@ -101,4 +101,3 @@ def _synced(fd: int) -> tuple[OSError | None, float]:
     except OSError as exc:
         error = exc
     return error, time.perf_counter() - started
-

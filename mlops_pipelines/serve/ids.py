@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+import numpy as np
+
 _POOL_BYTES = 10 * 256
+_LENGTH = 36
+_DASHES = (8, 13, 18, 23)
+_DIGITS = [place for place in range(_LENGTH) if place not in _DASHES]
 
 
 class _Random:
@@ -34,3 +39,16 @@ def uuid7() -> str:
         f"{0b10 << 62 | bits & 0x3FFF_FFFF_FFFF_FFFF:016x}"
     )
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def many_uuid7(n: int) -> list[str]:
+    """So many new UUIDv7 of one millisecond; many cost a tenth of what they do one by one."""
+    raw = np.empty((n, 16), np.uint8)
+    raw[:, :6] = np.frombuffer((time.time_ns() // 1_000_000).to_bytes(6), np.uint8)
+    raw[:, 6:] = np.frombuffer(os.urandom(10 * n), np.uint8).reshape(n, 10)
+    raw[:, 6] = raw[:, 6] & 0x0F | 0x70
+    raw[:, 8] = raw[:, 8] & 0x3F | 0x80
+    text = np.full((n, _LENGTH), ord("-"), np.uint8)
+    text[:, _DIGITS] = np.frombuffer(raw.tobytes().hex().encode(), np.uint8).reshape(n, 32)
+    whole = text.tobytes().decode()
+    return [whole[at : at + _LENGTH] for at in range(0, len(whole), _LENGTH)]

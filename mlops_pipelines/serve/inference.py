@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from mlops_pipelines.serve.answering import Answered, Answering, Asked
+from mlops_pipelines.serve.answered import Answered
+from mlops_pipelines.serve.answering import Answering, Asked
 from mlops_pipelines.serve.bundle import Bundle
 from mlops_pipelines.serve.events import Events
 from mlops_pipelines.serve.failure_log import FailureLog

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from mlops_pipelines.serve.segment_file import written_bytes
+from mlops_pipelines.serve.table_record import BEGINS
 
 IDS = "ids"
 """The folder, in that of the log, of the ids whose rows were moved out of it: `<day>.u64`, sorted
@@ -128,9 +129,10 @@ class _Segment:
 
 
 def _ids(lines: bytes) -> list[bytes]:
-    """What the lines that are rows begin with."""
+    """What the lines that are rows begin with, and the ids of the tables among them."""
     ids = []
-    for line in (b"\n" + lines).split(b'\n["')[1:]:
+    lines = b"\n" + lines
+    for line in lines.split(b'\n["')[1:]:
         text = line[: line.find(b'"')]
         if b"\\" in text:
             # An id with characters that JSON escapes, perhaps the quote itself.
@@ -139,6 +141,10 @@ def _ids(lines: bytes) -> list[bytes]:
                 continue
             text = row[0].encode()
         ids.append(text)
+    for line in lines.split(b"\n" + BEGINS)[1:]:
+        table = _loads(BEGINS + line.partition(b"\n")[0])
+        if isinstance(table, dict):
+            ids += [each.encode() for each in table["ids"] if isinstance(each, str)]
     return ids
 
 

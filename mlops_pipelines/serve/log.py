@@ -138,10 +138,10 @@ class SegmentWriter:
         """The segment for so many bytes; another one if it is full or its file was removed."""
         segment = self._segment
         if segment is None:
-            return self._begin(self._make(self._room, lambda: True))
+            return self._begin(self._make(self._room))
         if not os.fstat(segment.fd).st_nlink:
             self._abandon()
-            return self._begin(self._make(self._room, lambda: True))
+            return self._begin(self._make(self._room))
         end = segment.size + coming
         if segment.room and end > segment.room // 2 and self._ahead is None:
             # Laid out by now, or the rows go on behind the room: slower to sync, and no less safe.
@@ -152,9 +152,9 @@ class SegmentWriter:
             return segment
         following = self._following()
         self._abandon()
-        return self._begin(following or self._make(0, lambda: True))
+        return self._begin(following or self._make(0))
 
-    def _make(self, room: int, go_on: Callable[[], bool]) -> SegmentFile:
+    def _make(self, room: int, go_on: Callable[[], bool] | None = None) -> SegmentFile:
         made = SegmentFile(self._folder, self._header, room, go_on)
         try:
             made.publish(self._stem, self._named)

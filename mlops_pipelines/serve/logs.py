@@ -8,6 +8,7 @@ from pathlib import Path
 from mlops_pipelines.serve.bundle import Bundle
 from mlops_pipelines.serve.log import SegmentWriter
 from mlops_pipelines.serve.segment_file import sweep
+from mlops_pipelines.serve.segments import SCHEMA
 
 ROOM_BYTES = 1024 * 1024
 
@@ -30,7 +31,7 @@ class Logs:
         sweep(folder)
         stem = f"{meta.model}-v{meta.version}"
         header = {
-            "schema": 1,
+            "schema": SCHEMA,
             "model": meta.model,
             "model_version": meta.version,
             "bundle": meta.digest,

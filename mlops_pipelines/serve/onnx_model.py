@@ -20,6 +20,7 @@ import numpy as np
 
 from mlops_pipelines.serve.bundle import Bundle, BundleError
 from mlops_pipelines.serve.predictor import Answer, ModelError
+from mlops_pipelines.serve.table import Table
 
 # What such a graph says, among its metadata.
 EVEN = "rows", "even"
@@ -44,6 +45,7 @@ class OnnxModel:
         classes = meta.classes or ()
         # ONNX has no labels but strings and integers; True is found at 1, and 1.0 as well.
         self._labels = dict(zip(classes, classes, strict=True))
+        self._relabelled = not all(type(label) in (int, str) for label in classes)
         self._places = {label: index for index, label in enumerate(classes)}
         self._regression = meta.task == "regression"
         self._binary = meta.task == "binary_classification"
@@ -105,21 +107,37 @@ class OnnxModel:
         except Exception as exc:
             raise ModelError(type(exc).__name__) from exc
 
+    def answer_table(self, table: Table) -> Answer:
+        """Answer the rows of a table. Raises ModelError."""
+        if table.others:
+            return self.answer_columns(dict(zip(self._meta.names, table.columns(), strict=True)))
+        rows = table.numbers
+        if self._even and table.n % 2:
+            rows = np.concatenate((rows, rows[-1:]))
+        try:
+            with np.errstate(over="ignore"):
+                feed = {self._numbers_name: rows.astype(self._dtype)}
+            return self._ask(feed, table.n)
+        except ModelError:
+            raise
+        except Exception as exc:
+            raise ModelError(type(exc).__name__) from exc
+
     def _ask(self, feed: dict[str, np.ndarray[Any, Any]], n: int) -> Answer:
         """The answer to the first `n` rows of the arrays."""
         outputs = self._run(self._outputs, feed)
-        predictions = outputs[0].reshape(-1).tolist()[:n]
+        predictions = outputs[0].reshape(-1)[:n].tolist()
         if self._regression:
             _refuse_infinite(predictions)
             return Answer(predictions, predictions, None)
-        labels = self._labels
-        predictions = [labels[label] for label in predictions]
+        if self._relabelled:
+            labels = self._labels
+            predictions = [labels[label] for label in predictions]
         if len(outputs) == 1:
             return Answer(predictions, None, None)
-        probabilities = outputs[1].tolist()[:n]
+        probabilities = outputs[1][:n].tolist()
         if self._binary:
-            at = self._positive
-            scores = [row[at] for row in probabilities]
+            scores = outputs[1][:n, self._positive].tolist()
         else:
             places = self._places
             scores = [

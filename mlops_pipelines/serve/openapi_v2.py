@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlops_pipelines.serve import __version__
-from mlops_pipelines.serve.answering import Answered
+from mlops_pipelines.serve.answered import Answered
 from mlops_pipelines.serve.bundle import Bundle
 from mlops_pipelines.serve.examples import Examples
 from mlops_pipelines.serve.openapi_parts import (

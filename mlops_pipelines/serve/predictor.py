@@ -18,6 +18,7 @@ from mlops_pipelines.serve.bundle import (
     read_bundle,
     read_json,
 )
+from mlops_pipelines.serve.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ class Answer:
 
 
 class Model(Protocol):
-    """A model in memory, whatever runs it. Both methods raise ModelError."""
+    """A model in memory, whatever runs it. All methods raise ModelError."""
 
     def answer(self, values: Sequence[Sequence[Any]]) -> Answer:
         """Answer rows in the signature's order, None for null."""
@@ -66,6 +67,10 @@ class Model(Protocol):
 
     def answer_columns(self, columns: Mapping[str, Any]) -> Answer:
         """Answer the rows of columns (lists, or those of a data frame)."""
+        ...
+
+    def answer_table(self, table: Table) -> Answer:
+        """Answer the rows of a table."""
         ...
 
 
@@ -76,6 +81,8 @@ class Predictor:
         self.meta = meta
         self.predict_rows = model.answer
         """Answer rows in the signature's order, None for null. Raises ModelError."""
+        self.predict_table = model.answer_table
+        """Answer the rows of a table. Raises ModelError."""
         self._model = model
         self._golden = golden
 

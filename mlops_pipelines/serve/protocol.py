@@ -25,6 +25,7 @@ from mlops_pipelines.serve.signature import (
     names_of,
     refuse_too_many,
 )
+from mlops_pipelines.serve.table import MANY_ROWS, TableReader, may_hold_booleans
 
 TABLES = ("dataframe_split", "dataframe_records", "inputs", "instances")
 JSON = "application/json"
@@ -39,12 +40,13 @@ class TableParser:
         self._names = [column.name for column in columns]
         self._most = (limits or Limits()).rows
         self._checker = RowChecker(columns)
+        self._tables = TableReader(columns)
 
     def parse(self, body: bytes, content_type: str) -> Rows:
         """The table in a request's body, checked against the signature. Raises BadRequest."""
         media = content_type if content_type == JSON else media_type(content_type)
         if media == CSV:
-            return Rows(self._checker.check(self._from_csv(body)))
+            return self._checked(self._from_csv(body))
         if media != JSON:
             raise BadRequest(415, "expected the content type application/json or text/csv")
         document = json_object(body)
@@ -55,10 +57,14 @@ class TableParser:
                 f"expected one of {', '.join(TABLES)}, and prediction_ids if wanted; found "
                 + (names_of(list(document)) if document else "nothing"),
             )
-        rows = self._checker.check(self._from_json(forms[0], document[forms[0]]))
-        if "prediction_ids" not in document:
-            return Rows(rows)
-        return Rows(rows, checked_ids(document["prediction_ids"], len(rows)))
+        rows = self._checked(self._from_json(forms[0], document[forms[0]]), may_hold_booleans(body))
+        if "prediction_ids" in document:
+            rows.prediction_ids = checked_ids(document["prediction_ids"], rows.n)
+        return rows
+
+    def _checked(self, rows: list[list[Any]], booleans: bool = True) -> Rows:
+        table = self._tables.from_rows(rows, booleans) if len(rows) >= MANY_ROWS else None
+        return Rows(self._checker.check(rows) if table is None else table)
 
     def _from_json(self, form: str, table: Any) -> list[list[Any]]:
         if form == "dataframe_split":

@@ -20,17 +20,22 @@ from typing import BinaryIO
 
 from mlops_pipelines.serve.disk import fdatasync
 
-PIECE_BYTES = 1024 * 1024
+# Rows that are synced meanwhile wait for no more than a piece, and seldom.
+PIECE_BYTES = 128 * 1024
+PAUSE = 4.0
 ABANDONED_SECONDS = 60.0
 
 
 class SegmentFile:
     """A new file with a header and `room` bytes in all, not to be found by its name yet.
 
-    It is locked (flock) from the start. `size` is where the next row goes. Raises OSError.
+    It is locked (flock) from the start. `size` is where the next row goes. With `go_on` the room is
+    laid out at leisure, as long as that says so; without, at once. Raises OSError.
     """
 
-    def __init__(self, folder: Path, header: bytes, room: int, go_on: Callable[[], bool]) -> None:
+    def __init__(
+        self, folder: Path, header: bytes, room: int, go_on: Callable[[], bool] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.room = room
         self.size = len(header)
@@ -55,9 +60,7 @@ class SegmentFile:
         milliseconds = max(time.time_ns() // 1_000_000, after + 1)
         unique = f".{secrets.token_hex(4)}" if self._locked else ""
         folder = self._path.parent
-        while (
-            path := folder / f"{stem}-{milliseconds}-{os.getpid()}{unique}.ndjson"
-        ).exists():
+        while (path := folder / f"{stem}-{milliseconds}-{os.getpid()}{unique}.ndjson").exists():
             milliseconds += 1
         self._path.rename(path)
         self._path = path
@@ -78,16 +81,15 @@ class SegmentFile:
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    def _lay_out(self, go_on: Callable[[], bool]) -> None:
-        """Zeros up to `room`, piece by piece, so that who syncs rows meanwhile waits for few."""
+    def _lay_out(self, go_on: Callable[[], bool] | None) -> None:
         at = self.size
         try:
-            while at < self.room and go_on():
+            while at < self.room and (go_on is None or go_on()):
                 started = time.perf_counter()
                 at += os.pwrite(self.fd, bytes(min(PIECE_BYTES, self.room - at)), at)
-                if at < self.room:
+                if go_on is not None and at < self.room:
                     fdatasync(self.fd)
-                    time.sleep(2 * (time.perf_counter() - started))
+                    time.sleep(PAUSE * (time.perf_counter() - started))
         except OSError:
             # What little is left on the disk is for rows.
             os.ftruncate(self.fd, self.size)

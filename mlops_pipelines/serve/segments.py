@@ -1,7 +1,8 @@
 """The prediction log as it lies on disk: what a segment holds, and its reader.
 
-A segment is a file of JSON lines that one worker appends to: a header, then one array per row. While
-it is written to, and after a crash, zeros may follow them (see segment_file.py).
+A segment is a file of JSON lines that one worker appends to: a header, then one array per row, or
+one object for all rows of a large request (see table_record.py). While it is written to, and after
+a crash, zeros may follow them (see segment_file.py).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Any, BinaryIO, Generic, Literal, NamedTuple, TypeVar, overloa
 import orjson
 
 from mlops_pipelines.serve.segment_file import written_bytes
+from mlops_pipelines.serve.table_record import rows_of
 
-SCHEMA = 1
+SCHEMA = 2
+# The first knew no tables.
+SCHEMAS = (1, SCHEMA)
 
 Kind = Literal["predictions", "labels", "errors"]
 
@@ -132,7 +136,7 @@ def _header(path: Path, line: bytes) -> dict[str, Any] | None:
     if not line:
         return None
     header = _loads(line)
-    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+    if not isinstance(header, dict) or header.get("schema") not in SCHEMAS:
         logger.warning("%s: the header is unreadable; the segment is left out", path)
         return None
     return header
@@ -149,7 +153,12 @@ def _parts(
     corrupt = parts = 0
     for line in lines:
         found = _loads(line)
-        if (
+        table = None
+        if type(found) is dict and width and row_type is Prediction:
+            table = rows_of(found, width)
+        if table is not None:
+            rows.extend(map(make, table))
+        elif (
             type(found) is list
             and len(found) == fields
             and (
@@ -161,9 +170,9 @@ def _parts(
             rows.append(make(found))
         else:
             corrupt += 1
-        if len(rows) == most_rows:
-            yield Segment(path, header, rows, corrupt)
-            rows, corrupt, parts = [], 0, parts + 1
+        while most_rows is not None and len(rows) >= most_rows:
+            yield Segment(path, header, rows[:most_rows], corrupt)
+            rows, corrupt, parts = rows[most_rows:], 0, parts + 1
     if rows or corrupt or not parts:
         yield Segment(path, header, rows, corrupt)
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mlops_pipelines.serve.bundle import Bundle, BundleError, Column, bind_user_code
 from mlops_pipelines.serve.predictor import Answer, ModelError
+from mlops_pipelines.serve.table import Table
 
 # From so many rows on, what a data frame costs no longer shows.
 MANY_ROWS = 64
@@ -77,6 +78,10 @@ class SklearnModel:
     def answer_columns(self, columns: Mapping[str, Any]) -> Answer:
         """Answer the rows of columns (lists, or those of a data frame). Raises ModelError."""
         return self._answer(self._frame(columns))
+
+    def answer_table(self, table: Table) -> Answer:
+        """Answer the rows of a table. Raises ModelError."""
+        return self.answer_columns(dict(zip(self._meta.names, table.columns(), strict=True)))
 
     def _agrees_on_a_matrix(self, sample: Sequence[Sequence[Any]]) -> bool:
         """Whether the estimator answers a bare matrix as it answers a frame, to the last bit.

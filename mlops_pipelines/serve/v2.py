@@ -26,15 +26,19 @@ from mlops_pipelines.serve.signature import (
     quoted,
     refuse_too_many,
 )
+from mlops_pipelines.serve.table import MANY_ROWS, Table, TableReader, may_hold_booleans
 from mlops_pipelines.serve.v2_tensors import (
     TAKES,
+    Tensor,
     expected_tensors,
     flat_values,
+    json_values,
+    matrix,
     read_tensors,
 )
 
 if TYPE_CHECKING:
-    from mlops_pipelines.serve.answering import Answered
+    from mlops_pipelines.serve.answered import Answered
     from mlops_pipelines.serve.predictor import Answer
 
 JSON = "application/json"
@@ -102,6 +106,7 @@ class InferParser:
         self._outputs = outputs
         self._most = limits.rows
         self._checker = RowChecker(bundle.columns)
+        self._tables = TableReader(bundle.columns)
         self._numeric = all(column.type in ("double", "long") for column in bundle.columns)
         self._doubles = all(column.type == "double" for column in bundle.columns)
         self._plain = [(column.name, PLAIN[column.type]) for column in bundle.columns]
@@ -124,8 +129,9 @@ class InferParser:
         if not isinstance(inputs, list) or not inputs:
             raise BadRequest(400, f"inputs: expected {expected_tensors(self._columns)}")
         row = None if binary is not None else self._one_plain_row(inputs)
-        rows = self._checker.check(self._rows(inputs, binary) if row is None else [row])
-        request_id, outputs, ids = None, self._outputs, None
+        found = self._rows(inputs, binary, body) if row is None else [row]
+        rows = Rows(found if isinstance(found, Table) else self._checker.check(found))
+        request_id, outputs = None, self._outputs
         if len(document) > 1:
             request_id = document.get("id")
             if request_id is not None and not isinstance(request_id, str):
@@ -135,8 +141,8 @@ class InferParser:
             if parameters is not None and not isinstance(parameters, dict):
                 raise BadRequest(400, "parameters: expected an object")
             if parameters and "prediction_ids" in parameters:
-                ids = checked_ids(parameters["prediction_ids"], len(rows))
-        return Infer(Rows(rows, ids), request_id, outputs)
+                rows.prediction_ids = checked_ids(parameters["prediction_ids"], rows.n)
+        return Infer(rows, request_id, outputs)
 
     def _one_plain_row(self, inputs: list[Any]) -> list[Any] | None:
         """The only row, where it is in JSON and plain; None where it takes a closer look."""
@@ -153,8 +159,10 @@ class InferParser:
             row.append(data[0])
         return row
 
-    def _rows(self, inputs: list[Any], binary: memoryview | None) -> list[list[Any]]:
-        """The rows, each value as its tensor's datatype has it."""
+    def _rows(
+        self, inputs: list[Any], binary: memoryview | None, body: bytes
+    ) -> list[list[Any]] | Table:
+        """The rows, each value as its tensor's datatype has it; many as a checked table."""
         if len(inputs) > len(self._names) + LISTED_NAMES:
             expected = expected_tensors(self._columns)
             raise BadRequest(400, f"inputs: found {len(inputs)} tensors, expected {expected}")
@@ -166,6 +174,9 @@ class InferParser:
             if not self._numeric or first.width != len(self._names):
                 expected = expected_tensors(self._columns)
                 raise first.refused(f"shape {list(first.shape)}, expected {expected}")
+            many = self._table(first, body) if first.n >= MANY_ROWS else None
+            if many is not None:
+                return many
             values = flat_values(first, self._columns, mistakes)
             mistakes.refuse_if_any()
             return [values[at : at + first.width] for at in range(0, len(values), first.width)]
@@ -182,7 +193,17 @@ class InferParser:
                 )
             table.append(flat_values(tensor, (column,), mistakes))
         mistakes.refuse_if_any()
-        return [list(row) for row in zip(*table, strict=True)]
+        many = self._tables.from_columns(table) if first.n >= MANY_ROWS else None
+        return many or [list(row) for row in zip(*table, strict=True)]
+
+    def _table(self, tensor: Tensor, body: bytes) -> Table | None:
+        """The rows of one tensor of numbers; None where they take a closer look."""
+        numbers = matrix(tensor)
+        if numbers is not None:
+            return self._tables.from_numbers(numbers)
+        if tensor.raw is not None or tensor.datatype not in PLAIN["double"]:
+            return None
+        return self._tables.from_flat(json_values(tensor), may_hold_booleans(body))
 
     def _wanted(self, outputs: Any) -> tuple[str, ...]:
         if outputs is None or outputs == []:

@@ -141,7 +141,7 @@ def flat_values(tensor: Tensor, columns: Sequence[Column], mistakes: Mistakes) -
                 f"allowed are {', '.join(TAKES[column.type])}"
             )
     if tensor.raw is None:
-        values = _json_values(tensor)
+        values = json_values(tensor)
         if tensor.datatype in RANGES:
             _check_whole(tensor.datatype, values, columns, mistakes)
         return values
@@ -173,7 +173,17 @@ def flat_values(tensor: Tensor, columns: Sequence[Column], mistakes: Mistakes) -
     return values
 
 
-def _json_values(tensor: Tensor) -> list[Any]:
+def matrix(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """The doubles (n × width) of a binary tensor of numbers; None where it is not just that."""
+    if tensor.raw is None or tensor.datatype not in (*REAL, *WHOLE):
+        return None
+    dtype = DTYPES[tensor.datatype]
+    if len(tensor.raw) != tensor.size * dtype.itemsize:
+        return None
+    return np.frombuffer(tensor.raw, dtype).astype(np.float64).reshape(tensor.shape)
+
+
+def json_values(tensor: Tensor) -> list[Any]:
     """The values in JSON, flat or nested as the shape is."""
     data: list[Any] = tensor.data or []
     if tensor.datatype == "FP16":

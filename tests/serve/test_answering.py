@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mlops_pipelines.serve.answering import Answered, Answering, Asked
+from mlops_pipelines.serve.answered import Answered
+from mlops_pipelines.serve.answering import Answering, Asked
 from mlops_pipelines.serve.log import LogError, SegmentWriter
 from mlops_pipelines.serve.metrics import Metrics
 from mlops_pipelines.serve.predictor import Answer, ModelError

@@ -196,7 +196,7 @@ except LogError as error:
 
 
 def test_what_a_killed_writer_had_laid_out_is_swept_away(tmp_path: Path) -> None:
-    held = SegmentFile(tmp_path, b"{}\n", 100, lambda: True)
+    held = SegmentFile(tmp_path, b"{}\n", 100)
     old, young = tmp_path / ".0a.new", tmp_path / ".0b.new"
     for path in (old, young):
         path.write_bytes(bytes(10))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_pipelines.serve.answering import Answered
+from mlops_pipelines.serve.answered import Answered
 from mlops_pipelines.serve.bundle import Bundle, Column
 from mlops_pipelines.serve.predictor import Answer
 from mlops_pipelines.serve.rows import Rows
