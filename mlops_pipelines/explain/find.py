@@ -6,8 +6,8 @@ import mmap
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError

@@ -29,7 +29,6 @@ from mlops_pipelines.serve.predictor import BundleError, ModelError, Predictor
 from mlops_pipelines.serve.signature import Limits
 from mlops_pipelines.serve.verify import check
 
-
 GARBAGE = 10_000
 SWITCH_SECONDS = 0.0005
 
