@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.environments import PeerError
+from benchmarks.serving.model import NAME
 from benchmarks.serving.servers import PEERS, Place, Server, free_port
 
 Command = list[str]
@@ -140,6 +141,14 @@ def _write(path: Path, document: object) -> None:
 
 OURS = ours(onnx=True)
 OURS_NAMED = Server("ours, ONNX, data frame", None, OURS.command, OURS.path, "named", onnx=True)
+OURS_BINARY = Server(
+    "ours, ONNX, binary v2 tensor",
+    None,
+    OURS.command,
+    f"/v2/models/{NAME}/infer",
+    "binary",
+    onnx=True,
+)
 OURS_NO_FSYNC = ours("--no-fsync", onnx=True)
 OURS_SKLEARN = ours(onnx=False)
 MLFLOW = _mlflow("signed")

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from array import array
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +64,33 @@ class Model:
     score: float
 
     def body(self, form: str, rows: int = 1) -> bytes:
-        """A request of so many rows: `named` as MLflow's, `array`, or `v2` as MLServer's."""
+        """A request of so many rows: `named` as MLflow's, `array`, or `v2` as MLServer's.
+
+        `binary` is that of v2 with its tensor in bytes; see `header`.
+        """
         values = (self.rows * (rows // len(self.rows) + 1))[:rows]
         if form == "named":
             return _json({"dataframe_split": {"columns": self.columns, "data": values}})
         if form == "array":
             return _json({"inputs": values})
+        if form == "binary":
+            return self._binary_head(rows) + array("d", chain.from_iterable(values)).tobytes()
         flat = [value for row in values for value in row]
         shape = [rows, len(self.columns)]
         tensor = {"name": "rows", "shape": shape, "datatype": "FP64", "data": flat}
         return _json({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]})
+
+    def header(self, form: str, rows: int = 1) -> tuple[str, ...]:
+        """Name and value of the header that a body needs beside its content type, if any."""
+        if form != "binary":
+            return ()
+        return ("inference-header-content-length", str(len(self._binary_head(rows))))
+
+    def _binary_head(self, rows: int) -> bytes:
+        shape = [rows, len(self.columns)]
+        size = {"binary_data_size": 8 * shape[0] * shape[1]}
+        tensor = {"name": "rows", "shape": shape, "datatype": "FP64", "parameters": size}
+        return _json({"inputs": [tensor], "outputs": [{"name": "scores"}]})
 
 
 def build(scratch: Path) -> Model:

@@ -63,7 +63,15 @@ def throughput(run: Run) -> list[Row]:
 
 def batches(run: Run) -> list[Row]:
     """Many rows in a request."""
-    servers = (c.OURS_NAMED, c.OURS, c.OURS_NO_FSYNC, c.OURS_SKLEARN, c.MLFLOW, c.BARE)
+    servers = (
+        c.OURS_NAMED,
+        c.OURS,
+        c.OURS_BINARY,
+        c.OURS_NO_FSYNC,
+        c.OURS_SKLEARN,
+        c.MLFLOW,
+        c.BARE,
+    )
     measured = interleaved(servers, run.model, run.scratch, run.sizes.plan, MANY)
     return figures.batches(measured, MANY)
 

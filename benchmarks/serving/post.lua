@@ -1,11 +1,16 @@
--- Posts the body in the file args[1] with the content type application/json.
+-- Posts the body in the file args[1] with the content type application/json, or with the header
+-- args[2], args[3] beside that of binary tensors.
 local body, wanted
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   body = file:read("*a")
   file:close()
-  wanted = wrk.format("POST", nil, { ["content-type"] = "application/json" }, body)
+  local headers = { ["content-type"] = "application/json" }
+  if args[2] then
+    headers = { ["content-type"] = "application/octet-stream", [args[2]] = args[3] }
+  end
+  wanted = wrk.format("POST", nil, headers, body)
 end
 
 function request()

@@ -88,8 +88,9 @@ def _round(
     body = body_file(model, scratch, server.form, rows)
     try:
         with running(server, model, folder) as started:
-            full_load(started.url, body, plan.warm)
-            load = full_load(started.url, body, plan.seconds)
+            header = model.header(server.form, rows)
+            full_load(started.url, body, plan.warm, *header)
+            load = full_load(started.url, body, plan.seconds, *header)
             found.memories.append(started.memory())
     except (LoadError, PeerError) as error:
         found.failure = str(error)

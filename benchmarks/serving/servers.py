@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +183,7 @@ def _await_answer(
         if process.poll() is not None:
             raise PeerError(f"not started: it ended with {process.returncode}: {_tail(folder)}")
         try:
-            status, text = post(port, server.path, body)
+            status, text = post(port, server.path, body, header=model.header(server.form))
         except (OSError, http.client.HTTPException):
             time.sleep(0.01)
             continue
@@ -195,11 +195,16 @@ def _await_answer(
     raise PeerError(f"not started: within {START_SECONDS:g} s {reason}: {_tail(folder)}")
 
 
-def post(port: int, path: str, body: bytes, seconds: float = 10.0) -> tuple[int, bytes]:
+def post(
+    port: int, path: str, body: bytes, seconds: float = 10.0, header: Sequence[str] = ()
+) -> tuple[int, bytes]:
     """One request on a connection of its own: status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request("POST", path, body, {"content-type": "application/json"})
+        headers = {"content-type": "application/json"}
+        if header:
+            headers = {"content-type": "application/octet-stream", header[0]: header[1]}
+        connection.request("POST", path, body, headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

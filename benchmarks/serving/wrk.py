@@ -29,18 +29,21 @@ class Load:
         return self.requests / self.seconds
 
 
-def wrk_command(url: str, body: Path, seconds: float) -> list[str]:
-    """wrk with one thread. Raises LoadError where it is not installed."""
+def wrk_command(url: str, body: Path, seconds: float, *header: str) -> list[str]:
+    """wrk with one thread; `header` is one that goes with the body, its name and its value.
+
+    Raises LoadError where wrk is not installed.
+    """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise LoadError("wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
     load = ["-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
-    return [wrk, *load, "-s", str(SCRIPT), url, "--", str(body)]
+    return [wrk, *load, "-s", str(SCRIPT), url, "--", str(body), *header]
 
 
-def full_load(url: str, body: Path, seconds: float) -> Load:
+def full_load(url: str, body: Path, seconds: float, *header: str) -> Load:
     """Posts the body in this file for so many seconds. Raises LoadError."""
-    done = subprocess.run(wrk_command(url, body, seconds), capture_output=True, text=True)
+    done = subprocess.run(wrk_command(url, body, seconds, *header), capture_output=True, text=True)
     return said(done.returncode, done.stdout, done.stderr)
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError
@@ -162,8 +161,7 @@ def _in_log(log_dir: Path, name: str) -> Iterator[tuple[int, str]]:
                     end = log.find(b"\n", at)
                     if end < 0:
                         break
-                    line = orjson.loads(log[log.rfind(b"\n", 0, at) + 1 : end])
-                    about = _about(line, name)
+                    about = _about(log[log.rfind(b"\n", 0, at) + 1 : end], name)
                     if about is not None:
                         yield header["model_version"], about
                         break
@@ -173,11 +171,17 @@ def _in_log(log_dir: Path, name: str) -> Iterator[tuple[int, str]]:
             continue
 
 
-def _about(line: Any, name: str) -> str | None:
+def _about(line: bytes, name: str) -> str | None:
     """The time that a line of the log is about, where it has the row of this id."""
-    if isinstance(line, dict):
-        return str(line["predicted_at"]) if name in line.get("ids", ()) else None
-    return str(line[3]) if line[0] == name else None
+    import orjson
+
+    try:
+        row = orjson.loads(line)
+        if isinstance(row, dict):
+            return str(row["predicted_at"]) if name in row["ids"] else None
+        return str(row[3]) if row[0] == name else None
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _in_days(store: Store, log_dir: Path, model: str, name: str) -> Iterator[tuple[int, str]]:

@@ -176,7 +176,7 @@ class App:
 
     async def _metrics(self, request: Request) -> Response:
         waiting = self.inference.waiting
-        text = self.metrics.render(self._logs.bytes_written, waiting)
+        text = self.metrics.render(self._logs.bytes_written, self._logs.syncs, waiting)
         return Response(200, text, media=b"text/plain; version=0.0.4; charset=utf-8")
 
     @cached_property

@@ -9,8 +9,8 @@ import numpy as np
 
 _POOL_BYTES = 10 * 256
 _LENGTH = 36
-_DASHES = (8, 13, 18, 23)
-_DIGITS = [place for place in range(_LENGTH) if place not in _DASHES]
+# Where its five groups of digits begin and end, in the text and in the digits alone.
+_GROUPS = ((0, 8, 0), (9, 13, 8), (14, 18, 12), (19, 23, 16), (24, 36, 20))
 
 
 class _Random:
@@ -49,6 +49,8 @@ def many_uuid7(n: int) -> list[str]:
     raw[:, 6] = raw[:, 6] & 0x0F | 0x70
     raw[:, 8] = raw[:, 8] & 0x3F | 0x80
     text = np.full((n, _LENGTH), ord("-"), np.uint8)
-    text[:, _DIGITS] = np.frombuffer(raw.tobytes().hex().encode(), np.uint8).reshape(n, 32)
+    digits = np.frombuffer(raw.tobytes().hex().encode(), np.uint8).reshape(n, 32)
+    for start, end, at in _GROUPS:
+        text[:, start:end] = digits[:, at : at + end - start]
     whole = text.tobytes().decode()
     return [whole[at : at + _LENGTH] for at in range(0, len(whole), _LENGTH)]

@@ -15,6 +15,8 @@ from mlops_pipelines.serve.segment_file import Ahead, SegmentFile
 
 ROTATE_BYTES = 64 * 1024 * 1024
 GROWTH = 4
+# While rows keep coming in, a sync waits for them: no longer than it may take itself.
+WINDOW_SECONDS = 0.001
 
 
 class LogError(Exception):
@@ -49,6 +51,7 @@ class SegmentWriter:
         room: int = 0,
     ) -> None:
         self.bytes_written = 0
+        self.syncs = 0
         self._folder = folder
         self._stem = stem
         self._header = orjson.dumps(header) + b"\n"
@@ -59,6 +62,7 @@ class SegmentWriter:
         self._named = 0
         self._waiting: list[Done] = []
         self._syncing = 0
+        self._gathering = False
         self._disk = Disk() if fsync else None
 
     def append(self, lines: bytes, done: Done) -> None:
@@ -81,8 +85,10 @@ class SegmentWriter:
             done(None)
             return
         self._waiting.append(done)
-        if not self._syncing:
-            self._sync_waiting(self._disk, segment)
+        if not self._syncing and not self._gathering:
+            self._gathering = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._gather, loop, loop.time() + WINDOW_SECONDS, 0)
 
     async def append_and_wait(self, lines: bytes) -> None:
         """As `append`, for who can wait. Raises LogError."""
@@ -115,6 +121,16 @@ class SegmentWriter:
         if self._disk is not None:
             self._disk.stop()
 
+    def _gather(self, loop: asyncio.AbstractEventLoop, until: float, seen: int) -> None:
+        """Sync once a turn of the event loop has brought no more rows."""
+        # What the first turn reads is answered, and appended, in the second.
+        if (not seen or len(self._waiting) > seen) and loop.time() < until:
+            loop.call_soon(self._gather, loop, until, len(self._waiting))
+            return
+        self._gathering = False
+        if self._disk is not None and self._segment is not None and not self._syncing:
+            self._sync_waiting(self._disk, self._segment)
+
     def _sync_waiting(self, disk: Disk, segment: SegmentFile, *, close: bool = False) -> None:
         """Have the segment synced for all who wait, and closed after if it is done with."""
         covered, self._waiting = self._waiting, []
@@ -132,6 +148,7 @@ class SegmentWriter:
         if close:
             disk.close(segment.fd, segment.size, synced if covered else None)
         elif covered:
+            self.syncs += 1
             disk.sync(segment.fd, synced)
 
     def _segment_for(self, coming: int) -> SegmentFile:

@@ -52,6 +52,11 @@ class Logs:
         """To all of them."""
         return sum(log.bytes_written for log in (self.predictions, self.labels, self.errors))
 
+    @property
+    def syncs(self) -> int:
+        """How often rows were put on the disk; each time those of many requests together."""
+        return sum(log.syncs for log in (self.predictions, self.labels, self.errors))
+
     def close(self) -> None:
         """Once everything is on the disk."""
         for log in (self.predictions, self.labels, self.errors):

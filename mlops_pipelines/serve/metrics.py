@@ -19,7 +19,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 10_000)
 
 
 class Metrics:
-    """Counts of one worker's life; `requests`, `rows` and the times are those of /invocations."""
+    """Counts of one worker's life; `requests`, `rows` and the times are those of predictions."""
 
     def __init__(self, model: str, version: int, bundle: str) -> None:
         self._labels = {"model": model, "version": str(version)}
@@ -45,13 +45,15 @@ class Metrics:
         self._batch_rows += rows
         self._batches[bisect_left(BATCH_BUCKETS, rows)] += 1
 
-    def render(self, log_bytes: int, waiting: int) -> str:
+    def render(self, log_bytes: int, log_syncs: int, waiting: int) -> str:
         """All of it as a page for Prometheus."""
-        return "\n".join(self._lines(log_bytes, waiting)) + "\n"
+        return "\n".join(self._lines(log_bytes, log_syncs, waiting)) + "\n"
 
-    def _lines(self, log_bytes: int, waiting: int) -> Iterator[str]:
+    def _lines(self, log_bytes: int, log_syncs: int, waiting: int) -> Iterator[str]:
         own = self._labels
-        yield from _head("mlops_requests_total", "counter", "Requests to /invocations.")
+        yield from _head(
+            "mlops_requests_total", "counter", "Requests for predictions, in any protocol."
+        )
         for status, count in sorted(self.requests.items()):
             yield _sample("mlops_requests_total", own | {"status": str(status)}, count)
         yield from _head("mlops_errors_total", "counter", "Requests that were refused or failed.")
@@ -61,6 +63,12 @@ class Metrics:
             ("mlops_rows_total", "counter", "Rows answered.", self.rows),
             ("mlops_labels_total", "counter", "Labels accepted.", self.labels),
             ("mlops_log_bytes_total", "counter", "Bytes written to the log.", log_bytes),
+            (
+                "mlops_log_syncs_total",
+                "counter",
+                "Syncs of the log, each for many rows.",
+                log_syncs,
+            ),
             ("mlops_inflight", "gauge", "Requests being answered.", self.in_flight),
             ("mlops_queue", "gauge", "Requests that wait for the model.", waiting),
         ):

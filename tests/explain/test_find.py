@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import NotFoundError
 from mlops_pipelines.explain.find import Found, find
+from mlops_pipelines.serve.answered import Answered
+from mlops_pipelines.serve.table import Table
+from mlops_pipelines.serve.table_record import table_line
 
 RELEASE = "22222222-0000-4000-8000-000000000002"
 NIGHT = "44444444-0000-4000-8000-000000000004"
@@ -69,6 +74,26 @@ def test_by_an_mlflow_run(shop: Any) -> None:
 def test_by_a_prediction_in_parquet_or_in_the_log(shop: Any, name: str, day: int) -> None:
     says = f"answered 2026-03-0{day}T12:00:00.000000Z"
     assert found(shop, name) == [Found("prediction", name, "shop", 1, says)]
+
+
+def test_by_a_prediction_of_a_table_in_the_log(shop: Any) -> None:
+    header = {"schema": 2, "kind": "predictions", "columns": ["x"], "model_version": 2}
+    ids = ["many-1", 'many-"2"']
+    answered = Answered([0, 1], None, None, ids)
+    line = table_line(
+        "old-9", ("2026-03-05", "now"), 1.0, Table(np.zeros((2, 1)), {}, ()), answered
+    )
+    path = shop.log_dir / "shop-v2-1-1.ndjson"
+    broken = b'{"ids":["many-1"]\n["many-1"]\n'
+    path.write_bytes(orjson.dumps(header) + b"\n" + broken + line + bytes(500))
+    try:
+        for name in ids:
+            wanted = [Found("prediction", name, "shop", 2, "answered 2026-03-05")]
+            assert found(shop, name) == wanted
+        with pytest.raises(NotFoundError, match="nothing is called"):
+            found(shop, "old-9")
+    finally:
+        path.unlink()
 
 
 def test_a_prediction_is_found_without_an_index(shop: Any) -> None:

@@ -131,6 +131,27 @@ def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
     assert found == [row(n) for n in range(100) for _ in range(2)]
 
 
+def test_requests_that_keep_coming_share_their_syncs(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "m-v1", HEADER)
+    kept: list[LogError | None] = []
+
+    async def come() -> None:
+        for turn in range(4):
+            for number in range(10):
+                writer.append(lines(row(10 * turn + number)), kept.append)
+            assert not kept, "none is acknowledged before its sync"
+            await asyncio.sleep(0)
+        while len(kept) < 40:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(come())
+    assert kept == [None] * 40
+    assert 1 <= writer.syncs <= 4
+    writer.close()
+    found = [r for segment in read_segments(tmp_path, "predictions") for r in segment.rows]
+    assert found == [row(number) for number in range(40)]
+
+
 def test_rows_take_the_place_of_zeros_that_were_laid_out(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path, "m-v1", HEADER, room=4096)
     write(writer, [row(1), row(2)])

@@ -17,13 +17,14 @@ def test_a_page_counts_what_was_counted() -> None:
     metrics.rows += 7
     metrics.batch(3)
     metrics.batch(4)
-    found = samples(metrics.render(log_bytes=123, waiting=2))
+    found = samples(metrics.render(log_bytes=123, log_syncs=7, waiting=2))
     own = 'model="churn",version="3"'
     assert found[f'mlops_requests_total{{{own},status="200"}}'] == 2
     assert found[f'mlops_requests_total{{{own},status="400"}}'] == 1
     assert found[f'mlops_errors_total{{{own},kind="refused"}}'] == 1
     assert found[f"mlops_rows_total{{{own}}}"] == 7
     assert found[f"mlops_log_bytes_total{{{own}}}"] == 123
+    assert found[f"mlops_log_syncs_total{{{own}}}"] == 7
     assert found[f'mlops_model_info{{{own},bundle="abc"}}'] == 1
     # Buckets are cumulative, and their bounds belong to them.
     assert found[f'mlops_request_seconds_bucket{{{own},le="0.0005"}}'] == 1
@@ -42,12 +43,12 @@ def test_a_page_counts_what_was_counted() -> None:
 
 
 def test_label_values_are_escaped() -> None:
-    page = Metrics('a"b\\c\nd', 1, "abc").render(0, 0)
+    page = Metrics('a"b\\c\nd', 1, "abc").render(0, 0, 0)
     assert r'mlops_rows_total{model="a\"b\\c\nd",version="1"} 0' in page.splitlines()
 
 
 def test_every_sample_belongs_to_a_described_family() -> None:
-    page = Metrics("m", 1, "abc").render(0, 0)
+    page = Metrics("m", 1, "abc").render(0, 0, 0)
     described = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
     assert len(set(described)) == len(described)
     for name in samples(page):
