@@ -34,7 +34,7 @@ def table_line(
         "others": [[place, values] for place, values in table.others.items()],
         "whole": table.whole,
     }
-    numbers = b64encode(np.ascontiguousarray(table.numbers, "<f8"))
+    numbers = b64encode(np.ascontiguousarray(table.numbers, "<f8").data)
     # Digits of base64 need no escapes, so orjson need not look for any.
     return b"".join((orjson.dumps(record)[:-1], b',"numbers":"', numbers, b'"}\n'))
 
