@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mlops_pipelines.serve.predictor import BundleError, ModelError, Predictor
+from mlops_pipelines.serve.table import TableReader
 
 NAMES = ["cancer", "cancer_v2", "diabetes", "wine"]
 
@@ -114,6 +115,17 @@ def test_a_row_is_answered_alike_alone_and_among_others(
             assert part == together.part(start, start + size)
     frame = pd.DataFrame(rows, columns=list(predictor.meta.names))
     assert predictor.predict_frame(frame.assign(extra=1)) == together
+
+
+def test_a_table_with_text_booleans_and_nulls_is_answered_as_its_rows_are(
+    mixed: tuple[Path, pd.DataFrame],
+) -> None:
+    predictor = Predictor.load(mixed[0])
+    rows = golden(mixed[0])["rows"]
+    table = TableReader(predictor.meta.columns).from_rows(rows)
+    assert table is not None
+    assert any(None in row for row in rows)
+    assert predictor.predict_table(table) == predictor.predict_rows(rows)
 
 
 def test_text_booleans_and_nulls_are_answered(mixed: tuple[Path, pd.DataFrame]) -> None:

@@ -166,13 +166,22 @@ def test_a_mistake_among_many_rows_is_told(form: str, wrong: Any) -> None:
     assert good == Rows([[float(a), float(b)] for a, b in rows])
 
 
-@pytest.mark.parametrize("kind", ["cancer", "diabetes", "wine", "mixed", "fragile"])
-@pytest.mark.parametrize("onnx", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "onnx"),
+    [
+        ("cancer", True),
+        ("diabetes", True),
+        ("wine", True),
+        ("cancer", False),
+        ("diabetes", False),
+        ("wine", False),
+        ("mixed", False),
+        ("fragile", False),
+    ],
+)
 def test_a_table_is_answered_as_its_rows_are(
     bundles: Any, onnx_bundles: dict[str, Path], kind: str, onnx: bool
 ) -> None:
-    if onnx and kind not in onnx_bundles:
-        pytest.skip(f"no ONNX bundle of {kind}")
     bundle = onnx_bundles[kind] if onnx else getattr(bundles, kind)
     predictor = Predictor.load(bundle)
     golden: list[list[Any]] = orjson.loads((bundle / "golden.json").read_bytes())["rows"]
