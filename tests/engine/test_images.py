@@ -251,11 +251,13 @@ def test_a_runtime_is_built_once_by_two_that_ask_at_once(engine, base):
 
 
 def test_wheels_that_were_downloaded_once_are_not_asked_for_again(
-    engine, base, images, bundles, monkeypatch, tmp_path
+    engine, base, bundles, monkeypatch, tmp_path
 ):
     python = base_python(engine, base_image(engine, base), base)
     lock = (bundles.folder(2) / "requirements.lock").read_text()
     packages = pinned(lock, python.environment)
+    # The engine may hold a runtime whose wheels another clone has downloaded.
+    wheels(packages, python, WHEELHOUSE)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     found = wheels(packages, python, WHEELHOUSE)
     assert [path.name.split("-")[0].lower().replace("_", "-") for path in found] == [
