@@ -23,22 +23,24 @@ def failing_rows(world: World, scratch: Path, times: int) -> list[Row]:
         model.image(version)
     service = release(*model.books, kept, "bench-release")
     fault = world.target.log_dir(model.name) / "fail"
-    failed, moved, first, requests, statuses = [], [], [], 0, set()
+    failed, moved, again, requests, statuses = [], [], [], 0, set()
     for turn in range(times):
         release(*model.books, guarded, "bench-release", force=True)
+        before = _errors(world, model, guarded)
         with calling(service.address, model.request(kept), scratch) as load:
             time.sleep(PAUSE)
             began = time.monotonic()
             fault.touch()
+            left = _left_after(world, model, guarded, began)
             time.sleep(2 * SECONDS)
+        again.append(_errors(world, model, guarded) - before)
         fault.unlink()
         reconcile(*model.books)
         seen, wrong = load.seen, load.seen.failed[:, 1]
         answers = seen.of(guarded)[:, 1]
         last = float(max([began, *wrong, *answers]))
         failed.append(len(wrong))
-        moved.append(last - began)
-        first.append(last - float(min([last, *wrong])))
+        moved.append(max(left, last - began))
         requests += seen.count
         statuses.add(seen.statuses())
         if not len(seen.between(last, float("inf")).of(kept)):
@@ -52,17 +54,41 @@ def failing_rows(world: World, scratch: Path, times: int) -> list[Row]:
             "",
             at_most(FAILED),
             note=f"the most of {times} times, median {percentile(failed, 0.5):g}; {requests:,} "
-            f"requests over {CONNECTIONS} connections, none sent twice; {'; '.join(statuses)}",
+            f"requests over {CONNECTIONS} connections, none sent twice by a caller"
+            f"{_said(statuses)}; the version answered 500 to {min(again)} to {max(again)} of them, "
+            "which the gateway sent to the standby",
         ),
         Row(
             "… until the traffic has moved",
             max(moved),
             "s",
             at_most(SECONDS),
-            note=f"the slowest of {times}: from the moment the model is told to fail to the last "
-            f"answer of its version; from its first 500, {max(first):.3f} s. By the gateway alone",
+            note=f"the slowest of {times}, median {percentile(moved, 0.5):.3f} s: from the moment "
+            "the model is told to fail until the gateway gives its version nothing, and the last "
+            "answer of that version. By the gateway alone",
         ),
     ]
+
+
+def _errors(world: World, model: Model, version: int) -> int:
+    """Answers of 500 that the gateway counted of a version since it is there."""
+    counted = world.target.traffic(model.name).get(version)
+    return counted.errors if counted else 0
+
+
+def _left_after(world: World, model: Model, version: int, began: float) -> float:
+    """Seconds since `began` until the gateway gives the version nothing."""
+    while time.monotonic() < began + 30:
+        found = world.target.service(model.name)
+        if found is not None and version not in found.shares:
+            return time.monotonic() - began
+        time.sleep(0.005)
+    raise RefusedError("the gateway did not take the traffic from the failing version")
+
+
+def _said(statuses: set[str]) -> str:
+    said = sorted(status for status in statuses if status)
+    return f"; {'; '.join(said)}" if said else ""
 
 
 def kill_rows(world: World, scratch: Path, times: int) -> list[Row]:

@@ -78,6 +78,14 @@ class Admin:
         rows = csv.DictReader(said.strip().splitlines())
         return {row["svname"]: _counts(row) for row in rows}
 
+    def looked_up(self, file: str, key: str) -> str | None:
+        """What the map `file` holds for `key`; None where it has no such key."""
+        for line in self._exchange(f"show map {file}").splitlines():
+            _, name, value = (*line.split(), "", "", "")[:3]
+            if name == key:
+                return value
+        return None
+
     def process(self) -> dict[str, str]:
         """What HAProxy says of itself: Pid, Version and so on."""
         pairs = (line.partition(": ") for line in self._exchange("show info").splitlines())

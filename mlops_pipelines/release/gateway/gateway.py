@@ -1,7 +1,8 @@
 """The gateway of an environment: its state on the disk, and the HAProxy that does what it says.
 
 A change is rendered, checked, written, and then told to the running HAProxy over its admin socket.
-Only a model that it has never heard of needs a reload. A run that is killed in between leaves files
+What only changes who takes which share of the traffic needs no check, and nothing but a model that
+HAProxy has never heard of a reload. A run that is killed in between leaves files
 that say what was wanted: `agree` tells it again.
 """
 
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Protocol
 
 from mlops_pipelines.errors import TargetError
-from mlops_pipelines.release.gateway.admin import Admin, Counts, Running
+from mlops_pipelines.release.gateway.admin import Admin, Running
+from mlops_pipelines.release.gateway.commands import added, changes, only_shares
 from mlops_pipelines.release.gateway.ledger import Ledger
 from mlops_pipelines.release.gateway.render import (
+    AGAIN,
     Listening,
     backend_name,
+    digest,
     render,
-    server_arguments,
+    render_again,
 )
 from mlops_pipelines.release.gateway.state import Entry, Route, State, read_state, write_state
 from mlops_pipelines.release.targets.target import Traffic
@@ -51,8 +55,8 @@ class Runner(Protocol):
         """What HAProxy says against the configuration `file` of the folder; None if nothing."""
         ...
 
-    def ensure(self) -> bool:
-        """Let it run; whether it had to be started."""
+    def ensure(self) -> str:
+        """Let it run as its settings say; a sentence where something had to be done."""
         ...
 
     def reload(self) -> None:
@@ -86,6 +90,8 @@ class Gateway:
             route = changed(state.route(model))
             after = state.with_route(route)
             self._write(after)
+            if not self._said():
+                self._runner.ensure()
             self._do(route)
             return route
 
@@ -93,10 +99,11 @@ class Gateway:
         """Let HAProxy run, and do what is wanted of the model; a sentence for what was amiss."""
         with self._alone():
             state = read_state(self._folder / "state.json")
-            started = self._write(state)
+            self._write(state)
+            started = self._runner.ensure()
             route = state.route(model)
             mended = self._do(route) if model in state.routes else 0
-            done = ["the gateway did not run: started"] if started else []
+            done = [started] if started else []
             if mended and not started:
                 done.append(f"the gateway did otherwise than was wanted: {mended} entries mended")
             return tuple(done)
@@ -105,9 +112,10 @@ class Gateway:
         """The model's servers as HAProxy has them now, standby entries too; {} if it has none."""
         return self._admin.servers(backend_name(model)) or {}
 
-    def counts(self, model: str) -> dict[str, Counts]:
-        """What HAProxy counted of each server since it has it."""
-        return self._admin.counts(backend_name(model))
+    def errors_since(self, model: str) -> dict[str, int]:
+        """Errors of each server, standby entries too, since `traffic` was asked last."""
+        ledger = Ledger(self._folder / f"counted-{model}.json")
+        return ledger.errors_since(self._admin.counts(backend_name(model)))
 
     def restore(self, model: str, names: Sequence[str]) -> None:
         """Give servers that failed, and that were found to answer, their traffic again."""
@@ -131,37 +139,44 @@ class Gateway:
         ledger.note(versions, self._admin.counts(backend_name(route.model)))
         return ledger
 
-    def _write(self, state: State) -> bool:
-        """Have the configuration of `state` lie in the folder, and HAProxy run."""
-        text = render(state, self._runner.listening).encode()
+    def _write(self, state: State) -> None:
+        """Have the configuration of `state` lie in the folder; raises where HAProxy refuses it."""
+        text = render(state, self._runner.listening)
         file = self._folder / CONFIGURATION
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if not file.exists() or file.read_bytes() != text:
+            write_atomically(self._folder / AGAIN, render_again(state).encode())
+            before = file.read_text("utf-8") if file.exists() else ""
+            if text != before:
                 tried = self._folder / "tried.cfg"
-                write_atomically(tried, text)
-                refused = self._runner.refusal(tried.name)
+                write_atomically(tried, text.encode())
+                refused = None if only_shares(before, text) else self._runner.refusal(tried.name)
                 if refused is not None:
                     raise TargetError(
                         f"HAProxy refuses the gateway's new configuration ({refused}); the "
                         f"running one stays, {tried} is the refused one"
                     )
-                # State first: a configuration is written again from it, never the reverse.
-                write_state(self._folder / "state.json", state)
+            # State first: a configuration is written again from it, never the reverse.
+            write_state(self._folder / "state.json", state)
+            if text != before:
                 tried.replace(file)
-            else:
-                write_state(self._folder / "state.json", state)
         except OSError as error:
             raise TargetError(
                 f"the gateway's folder {self._folder} cannot be written: {error.strerror}"
             ) from error
-        return self._runner.ensure()
+
+    def _said(self) -> dict[str, str]:
+        """What HAProxy says of itself; nothing where it does not run."""
+        try:
+            return self._admin.process()
+        except TargetError:
+            return {}
 
     def _do(self, route: Route) -> int:
         """Have HAProxy do what is wanted; how many of its entries were otherwise."""
         backend = backend_name(route.model)
         running = self._admin.servers(backend)
-        if running is None:
+        if running is None or self._said().get("description") != digest(self._runner.listening):
             self._reload(backend)
             return 1
         wanted = {entry.name: entry for entry in route.entries()}
@@ -172,15 +187,26 @@ class Gateway:
         commands = [
             command
             for entry in wanted.values()
-            for command in _added(backend, entry, running.get(entry.name))
+            for command in added(backend, entry, running.get(entry.name))
         ]
         self._told(commands)
         # What takes more traffic first, what leaves it last: somebody is always there.
-        changed = [_changes(backend, e, running.get(e.name)) for e in wanted.values()]
+        changed = [changes(backend, e, running.get(e.name)) for e in wanted.values()]
         steps = [step for steps in changed for step in steps]
         self._told([command for _, command in sorted(steps, key=lambda step: step[0])])
+        self._second(route)
         self._rest(backend, wanted)
         return len(gone) + sum(map(bool, changed))
+
+    def _second(self, route: Route) -> None:
+        """Let what is tried again go where it should."""
+        file = f"{self._runner.listening.folder}/{AGAIN}"
+        now = self._admin.looked_up(file, route.model)
+        if (now or "") == route.second:
+            return
+        gone = [f"del map {file} {route.model}"] if now is not None else []
+        new = [f"add map {file} {route.model} {route.second}"] if route.second else []
+        self._told(gone + new)
 
     def _told(self, commands: Sequence[str]) -> None:
         said = self._admin.at_once(commands).strip()
@@ -236,10 +262,7 @@ class Gateway:
         raise TargetError("the gateway did not take up its new configuration; the old one stays")
 
     def _other_process(self, before: str | None) -> bool:
-        try:
-            return self._admin.process().get("Pid") not in (None, before)
-        except TargetError:
-            return False
+        return self._said().get("Pid") not in (None, before)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -254,31 +277,3 @@ class Gateway:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _added(backend: str, entry: Entry, now: Running | None) -> list[str]:
-    if now is not None:
-        return []
-    name = f"{backend}/{entry.name}"
-    return [f"add server {name} {server_arguments(entry)}", f"enable health {name}"]
-
-
-def _changes(backend: str, entry: Entry, now: Running | None) -> list[tuple[int, str]]:
-    """Commands that make a server what it should be, each with its place among all."""
-    name = f"set server {backend}/{entry.name}"
-    if now is None:
-        return [(1, f"{name} state ready")] if entry.enabled else []
-    found = []
-    if (now.address, now.port) != (entry.server.address, entry.server.port):
-        found.append((0, f"{name} addr {entry.server.address} port {entry.server.port}"))
-    if now.weight != entry.weight:
-        grows = entry.weight > now.weight
-        found.append((1 if grows else 2, f"{name} weight {entry.weight}"))
-    resting = now.maintenance or now.drain
-    if entry.enabled and resting:
-        # From maintenance it comes back healthy, whatever it was before.
-        found += [] if now.up or now.maintenance else [(0, f"{name} state maint")]
-        found.append((1, f"{name} state ready"))
-    elif not entry.enabled and not resting:
-        found.append((3, f"{name} state drain"))
-    return found

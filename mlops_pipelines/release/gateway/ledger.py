@@ -27,6 +27,15 @@ class Ledger:
         self._seen: dict[str, list[Any]] = said.get("seen", {})
         self._totals: dict[str, list[float]] = said.get("totals", {})
 
+    def errors_since(self, counts: Mapping[str, Counts]) -> dict[str, int]:
+        """How many answers of each server were errors since the last time."""
+        found = {}
+        for name, count in counts.items():
+            _, answers, errors, _ = self._seen.get(name, [None, 0, 0, 0])
+            anew = count.answers < answers or count.errors < errors
+            found[name] = count.errors - (0 if anew else errors)
+        return found
+
     def note(self, versions: Mapping[str, int], counts: Mapping[str, Counts]) -> None:
         """Add what was counted since the last time; `versions` are of the servers now wanted.
 

@@ -5,6 +5,7 @@ https://docs.haproxy.org/2.6/configuration.html
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from mlops_pipelines.release.gateway.state import Entry, Route, State
 
 UNKNOWN_MODEL = "unknown_model"
 BACKEND = "model_"
+AGAIN = "again.map"
+"""By model, the server that answers what another has failed on: see `Route.second`."""
 ERROR_LIMIT = 3
-"""Answers of 500 and above, one after the other, after which a server is a failing one: under
-eight connections seven more may be under way, and at most ten requests fail in all."""
+"""Answers of 500 and above, one after the other, after which a server is a failing one: two rows
+that no version answers are no reason to leave a sound one."""
 NEVER = 1_000_000
 """Health checks to pass before a server that failed takes traffic by itself: its health page may
 be green while its answers are not, so only `tidy` brings it back."""
@@ -34,9 +37,12 @@ _SAID: Mapping[int, tuple[str, tuple[str, ...]]] = {
 _HEAD = """\
 # Written by the gateway's own module; what is changed here by hand is lost.
 global
+    # Who runs with another begins anew.
+    description {digest}
     stats socket {socket} mode 600 level admin expose-fd listeners
     server-state-file {servers}
     hard-stop-after 60s
+    # Half of them are the callers': each request under way has another connection within.
     maxconn 8192
     # A request is sent again, to another replica, only if it fits.
     tune.bufsize 65536
@@ -57,17 +63,41 @@ defaults
     retries 8
     retry-on conn-failure empty-response response-timeout
 """
+# What is sent again counts as no error of the server that failed on it. So the proxy that sends it
+# again stands before those that count.
 
 _FRONTEND = """\
 frontend models
     bind {address}
+    maxconn 4096
     acl asks_health path /health
     http-request return status 200 content-type {json} string {healthy} if asks_health
     # What is sent twice after a failure has one id, so that its row counts once.
     acl named req.hdr(x-request-id) -m len 1:128
     acl named req.hdr(traceparent) -m found
     http-request set-header x-request-id %[uuid()] unless named
-    use_backend {backend}%[path,field(3,/)] if {{ path_beg /models/ }}
+    use_backend tries if {{ path_beg /models/ }}
+    default_backend {unknown}
+
+backend tries
+    load-server-state-from-file none
+    # The first try goes to what serves; one that was answered with 500 has a second.
+    use-server first if TRUE
+    retries 1
+    retry-on 500 conn-failure empty-response
+    http-reuse always
+    timeout server {longest}s
+    server first abns@{folder}/first
+    server again abns@{folder}/again
+
+frontend first
+    bind abns@{folder}/first
+    use_backend {backend}%[path,field(3,/)]
+    default_backend {unknown}
+
+frontend again
+    bind abns@{folder}/again
+    use_backend {backend}%[path,field(3,/)]
     default_backend {unknown}
 
 frontend metrics
@@ -87,7 +117,8 @@ backend {name}
     http-check send meth GET uri /health/ready ver HTTP/1.1 hdr host gateway hdr connection close
     # An address may have gone to a replica of another model.
     http-check expect status 200
-    http-check expect string {model}
+    http-check expect string {said}
+    use-server %[str({model}),map({again})] if {{ fe_name again }}
 """
 
 
@@ -106,26 +137,21 @@ class Listening:
 
 def render(state: State, listening: Listening) -> str:
     """The whole configuration."""
-    errors = "".join(_error_page(status) for status in _SAID)
-    parts = [
-        _HEAD.format(
-            socket=f"{listening.folder}/admin.sock",
-            servers=f"{listening.folder}/servers.state",
-            patience=listening.patience,
-        )
-        + errors,
-        _FRONTEND.format(
-            address=listening.models,
-            stats=listening.stats,
-            backend=BACKEND,
-            unknown=UNKNOWN_MODEL,
-            json="application/json",
-            healthy=_quoted({"ready": True}),
-            missing=_quoted({"error": "there is no such model; expected /models/<model>/…"}),
-        ),
-    ]
-    parts += [_backend(state.routes[model]) for model in sorted(state.routes)]
-    return "\n".join(parts)
+    again = f"{listening.folder}/{AGAIN}"
+    backends = [_backend(state.routes[model], again) for model in sorted(state.routes)]
+    return "\n".join([_common(listening, digest(listening)), *backends])
+
+
+def digest(listening: Listening) -> str:
+    """Of all that is the same whatever models there are: a running HAProxy cannot change it."""
+    text = _common(listening, "") + _BACKEND
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def render_again(state: State) -> str:
+    """What the map AGAIN holds when HAProxy starts."""
+    named = {model: state.routes[model].second for model in sorted(state.routes)}
+    return "".join(f"{model} {name}\n" for model, name in named.items() if name)
 
 
 def backend_name(model: str) -> str:
@@ -144,13 +170,37 @@ def server_arguments(entry: Entry) -> str:
     return f"{found} rise {NEVER} observe layer7 error-limit {ERROR_LIMIT} on-error mark-down"
 
 
-def _backend(route: Route) -> str:
+def _common(listening: Listening, description: str) -> str:
+    head = _HEAD.format(
+        digest=description,
+        socket=f"{listening.folder}/admin.sock",
+        servers=f"{listening.folder}/servers.state",
+        patience=listening.patience,
+    )
+    frontend = _FRONTEND.format(
+        address=listening.models,
+        stats=listening.stats,
+        folder=listening.folder,
+        longest=10 * listening.patience,
+        backend=BACKEND,
+        unknown=UNKNOWN_MODEL,
+        json="application/json",
+        healthy=_quoted({"ready": True}),
+        missing=_quoted({"error": "there is no such model; expected /models/<model>/…"}),
+    )
+    return head + "".join(_error_page(status) for status in _SAID) + "\n" + frontend
+
+
+def _backend(route: Route, again: str) -> str:
     lines = [
         f"    server {entry.name} {server_arguments(entry)}{'' if entry.enabled else ' disabled'}\n"
         for entry in route.entries()
     ]
     return _BACKEND.format(
-        name=backend_name(route.model), model=f'\'"model":"{route.model}"\''
+        name=backend_name(route.model),
+        model=route.model,
+        said=f'\'"model":"{route.model}"\'',
+        again=again,
     ) + "".join(lines)
 
 

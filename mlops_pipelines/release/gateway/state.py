@@ -145,6 +145,17 @@ class Route:
             found.append(Entry(server.standby_name, server, 1, server.role == kept, backup=True))
         return tuple(found)
 
+    @property
+    def second(self) -> str:
+        """The entry that is asked again what another has answered with 500; empty for any.
+
+        What a challenger fails on, the champion answers; what the champion fails on, the standby.
+        """
+        serving, standby = self.of_role("serving"), self.of_role("standby")
+        if self.of_role("challenger") and serving:
+            return serving[0].name
+        return standby[0].standby_name if standby else ""
+
     def _weights(self) -> dict[str, int]:
         serving, challengers = self.of_role("serving"), self.of_role("challenger")
         percent = self.percent if challengers else 0

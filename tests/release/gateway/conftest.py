@@ -41,20 +41,25 @@ class ProcessRunner:
         self.folder = folder
         self.port, self.stats_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self.reloads = 0
+        self.reloads = self.checked = 0
+        self.patience = 3
 
     @property
     def listening(self) -> Listening:
         return Listening(
-            f"127.0.0.1:{self.port}", f"127.0.0.1:{self.stats_port}", str(self.folder), patience=3
+            f"127.0.0.1:{self.port}",
+            f"127.0.0.1:{self.stats_port}",
+            str(self.folder),
+            patience=self.patience,
         )
 
     def refusal(self, file: str) -> str | None:
+        self.checked += 1
         return refusal(self.folder / file)
 
-    def ensure(self) -> bool:
+    def ensure(self) -> str:
         if self.process is not None and self.process.poll() is None:
-            return False
+            return ""
         self.process = subprocess.Popen(
             ["haproxy", "-W", "-db", "-f", str(self.folder / CONFIGURATION)],
             stdout=subprocess.DEVNULL,
@@ -63,7 +68,7 @@ class ProcessRunner:
         for _ in range(500):
             with suppress(Exception):
                 Admin(self.folder / "admin.sock").process()
-                return True
+                return "the gateway did not run: started"
             time.sleep(0.01)
         raise AssertionError("HAProxy did not start")
 
@@ -138,12 +143,12 @@ class World:
         raise AssertionError("the server did not start")
 
     def ask(
-        self, path: str = "/models/m/invocations", **headers: str
+        self, path: str = "/models/m/invocations", body: bytes = b"{}", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.runner.port, timeout=20)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request("POST", path, b"{}", named)
+            connection.request("POST", path, body, named)
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
         finally:

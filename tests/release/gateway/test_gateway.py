@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,13 @@ import pytest
 from mlops_pipelines.errors import TargetError
 from mlops_pipelines.release.gateway.state import Role, Route
 from tests.release.gateway.conftest import Replica, World, callers
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def put(world: World, percent: int = 0, **roles: list[Replica]) -> Route:
@@ -70,6 +78,8 @@ def test_traffic_follows_roles_and_percent_without_a_reload(world: World) -> Non
     reloads = world.runner.reloads
     put(world, serving=[first], challenger=[second])
     assert world.versions(20) == {"1": 20}
+    # Shares alone need no check of a whole configuration.
+    checked = world.runner.checked
     put(world, serving=[first], challenger=[second], percent=25)
     assert 20 <= world.versions(100)["2"] <= 30
     put(world, standby=[first], serving=[second])
@@ -77,6 +87,7 @@ def test_traffic_follows_roles_and_percent_without_a_reload(world: World) -> Non
     put(world, serving=[first], standby=[second])
     assert world.versions(20) == {"1": 20}
     put(world, serving=[first])
+    assert world.runner.checked == checked
     assert set(world.gateway.running("m")) == {
         name for entry in world.gateway.route("m").entries() for name in [entry.name]
     }
@@ -177,24 +188,88 @@ def test_releases_with_new_replicas_lose_nothing(world: World) -> None:
     assert world.gateway.traffic("m").keys() == {4}
 
 
-def test_a_version_that_answers_500_loses_its_traffic(world: World) -> None:
+def test_a_version_that_answers_500_loses_its_traffic_and_no_caller_sees_it(
+    world: World,
+) -> None:
     first, second = world.replica(1), world.replica(2)
     put(world, serving=[second], standby=[first])
     with callers(world.runner.port) as seen:
         seen.await_answers("2")
-        began = time.monotonic()
         second.tell("fail")
-        seen.await_answers("1")
+        _until(lambda: not world.gateway.running("m")[second.server("serving").name].up)
         second.untell("fail")
         # Its health page was green all the time.
         time.sleep(1.5)
         before = seen.answers["2"]
         seen.await_answers("1")
         assert seen.answers["2"] == before
-    assert len(seen.failures) <= 10
-    assert seen.failures[-1][0] - began < 1
+    assert seen.failures == []
     totals = world.gateway.traffic("m")
-    assert 3 <= totals[2].errors <= 10
+    # What was under way when the third failed may fail as well.
+    assert 3 <= totals[2].errors <= 20
+    assert totals[1].errors == 0
+
+
+def test_what_a_challenger_fails_on_the_champion_answers_under_the_same_name(world: World) -> None:
+    first, second, third = (world.replica(version) for version in (1, 2, 3))
+    put(world, serving=[first], challenger=[second], standby=[third], percent=50)
+    second.tell("fail")
+    answered = [world.ask(x_request_id=f"r{n}") for n in range(4)]
+    assert [(status, said["x-model-version"]) for status, said, _ in answered] == [(200, "1")] * 4
+    assert set(second.asked()) < {"r0", "r1", "r2", "r3"} == set(first.asked())
+    assert world.gateway.traffic("m")[2].errors == 2
+
+
+def test_a_row_that_no_version_answers_is_told_and_moves_nothing(world: World) -> None:
+    first, second = world.replica(1), world.replica(2)
+    put(world, serving=[second], standby=[first])
+    for one in (first, second):
+        one.tell("fail")
+    assert world.ask()[0] == 500
+    for one in (first, second):
+        one.untell("fail")
+    assert world.versions(10) == {"2": 10}
+    assert (len(first.asked()), len(second.asked())) == (1, 11)
+
+
+def test_who_is_asked_again_follows_roles_and_a_restart(world: World) -> None:
+    first, second = world.replica(1), world.replica(2)
+    put(world, serving=[first], standby=[second])
+    put(world, serving=[second], standby=[first])
+    for restarted in (False, True):
+        if restarted:
+            world.runner.end()
+            world.gateway.agree("m")
+        second.tell("fail")
+        assert world.ask()[1]["x-model-version"] == "1"
+        second.untell("fail")
+        assert world.versions(1) == {"2": 1}
+    put(world, serving=[second])
+    second.tell("fail")
+    assert world.ask()[0] == 500, "nobody else is there"
+
+
+def test_a_body_that_is_too_long_to_be_kept_is_sent_once(world: World) -> None:
+    first, second = world.replica(1), world.replica(2)
+    put(world, serving=[second], standby=[first])
+    assert world.ask(body=b"x" * 1_000_000)[0] == 200
+    second.tell("fail")
+    assert world.ask(body=b"x" * 1_000_000)[0] == 500
+    assert first.asked() == []
+
+
+def test_one_that_runs_with_what_an_older_release_wrote_takes_up_the_new(world: World) -> None:
+    first = world.replica(1)
+    put(world, serving=[first])
+    reloads = world.runner.reloads
+    world.runner.patience = 4
+    with callers(world.runner.port) as seen:
+        seen.await_answers("1")
+        world.gateway.agree("m")
+        seen.await_answers("1")
+    assert (world.runner.reloads, seen.failures) == (reloads + 1, [])
+    assert world.gateway.agree("m") == ()
+    assert world.runner.reloads == reloads + 1
 
 
 @pytest.mark.parametrize("how", ["kill", "stop", "sick"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlops_pipelines.errors import TargetError
 from mlops_pipelines.release.gateway.admin import Counts
 from mlops_pipelines.release.gateway.ledger import Ledger
-from mlops_pipelines.release.gateway.render import Listening, render
+from mlops_pipelines.release.gateway.render import AGAIN, Listening, render, render_again
 from mlops_pipelines.release.gateway.state import (
     HEAVIEST,
     ROLES,
@@ -78,10 +78,23 @@ def test_haproxy_takes_whatever_is_rendered_and_state_is_read_as_it_was_written(
     assert read_state(folder / "state.json") == state
     text = render(state, Listening(":8080", ":8081", str(folder)))
     (folder / "haproxy.cfg").write_text(text)
+    (folder / AGAIN).write_text(render_again(state))
     assert refusal(folder / "haproxy.cfg") is None
-    lines = [line.split() for line in text.splitlines() if line.startswith("    server ")]
+    backends = text[text.find("\nbackend model_") :] if state.routes else ""
+    lines = [line.split() for line in backends.splitlines() if line.startswith("    server ")]
     wanted = [entry for route in state.routes.values() for entry in route.entries()]
     assert sorted(line[1] for line in lines) == sorted(entry.name for entry in wanted)
+
+
+@given(routes("m"))
+def test_a_second_try_goes_to_an_entry_that_could_answer(route: Route) -> None:
+    named = {entry.name: entry for entry in route.entries() if entry.enabled}
+    roles = {server.role for server in route.servers}
+    if route.second:
+        taker = named[route.second].server.role
+        assert taker == ("serving" if {"challenger", "serving"} <= roles else "standby")
+    else:
+        assert "standby" not in roles and not {"challenger", "serving"} <= roles
 
 
 @given(routes("m"))
@@ -154,7 +167,10 @@ def test_totals_survive_servers_that_go_and_processes_that_begin_anew(tmp_path: 
     )
     ledger = Ledger(file)
     assert ledger.totals() == {1: Traffic(12, 3, 5.0), 2: Traffic(4, 0, 4.0)}
+    now = {"a": Counts("a", 12, 3, 2, 0.5, 0), "c": Counts("c", 9, 2, 0, 0.5, 0)}
+    assert ledger.errors_since(now) == {"a": 2, "c": 2}
     # HAProxy was started again, and counts from nothing.
+    assert ledger.errors_since({"a": Counts("a", 3, 1, 0, 1.0, 0)}) == {"a": 1}
     ledger.note(versions, {"a": Counts("a", 3, 0, 0, 1.0, 0), "b": Counts("b", 4, 0, 0, 1, 0)})
     assert Ledger(file).totals() == {1: Traffic(15, 3, 8.0), 2: Traffic(4, 0, 4.0)}
     # One replica of two went; its version is there with another.

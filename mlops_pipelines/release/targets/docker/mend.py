@@ -37,6 +37,8 @@ class Mender:
         done = [*self.gateway.agree(self.model)]
         for one in steps:
             done += one()
+        # From here on errors are counted anew.
+        self.gateway.traffic(self.model)
         return tuple(done)
 
     @property
@@ -93,9 +95,11 @@ class Mender:
         serving = route.of_role("serving")
         if not all(s.name in found and unready(found[s.name]) is None for s in serving):
             return False
-        counts = self.gateway.counts(self.model)
-        standby = [server.standby_name for server in route.of_role("standby")]
-        return any(counts[name].errors for name in standby if name in counts)
+        # Since it was looked at last: the standby has had a second try at each, then all traffic.
+        errors = self.gateway.errors_since(self.model)
+        mine = sum(errors.get(server.name, 0) for server in serving)
+        theirs = sum(errors.get(server.standby_name, 0) for server in route.of_role("standby"))
+        return 0 < mine <= 2 * theirs
 
     def _addresses(self) -> list[str]:
         """A container that the engine started again may have another address."""
