@@ -63,35 +63,38 @@ class HaproxyContainer:
                 return None if done.exit_code == 0 else _complaint(done.output)
         return self._tried(command)
 
-    def ensure(self) -> bool:
-        """Let the container run, as the settings say; whether it had to be started."""
-        found = self._found()
-        wanted = self._wanted()
-        if found is not None and found.labels.get(SETTINGS) == wanted["labels"][SETTINGS]:
+    def ensure(self) -> str:
+        """Let the container run as the settings say; a sentence where something had to be done.
+
+        One that runs with other settings runs on where another cannot be started.
+        """
+        found, wanted = self._found(), self._wanted()
+        same = found is not None and found.labels.get(SETTINGS) == wanted["labels"][SETTINGS]
+        if found is not None and same:
             if found.status == "running":
-                return False
+                return ""
             with told("starting the gateway"):
                 found.start()
-        else:
-            if found is not None:
-                with told("replacing the gateway"):
-                    found.remove(force=True)
-            ensure_network(self._client(), self._settings.network)
-            try:
-                with told("starting the gateway"):
-                    self._client().containers.run(detach=True, **wanted)
-            except TargetError as error:
-                self._remove_unstarted()
-                gateway = self._settings.gateway
-                if "port" in str(error) or "address" in str(error):
-                    raise TargetError(
-                        f"the gateway cannot listen on {gateway.host}:{gateway.port} and "
-                        f"{gateway.stats_port}: {error}; free them, or name others in "
-                        "target.gateway of resources/"
-                    ) from error
-                raise
-        self._await()
-        return True
+            self._await()
+            return "the gateway did not run: started"
+        ensure_network(self._client(), self._settings.network)
+        if found is None:
+            self._start(wanted)
+            return "the gateway did not run: started"
+        # Both would listen on the same sockets, so one ends before the other begins.
+        with told("replacing the gateway"):
+            found.stop(timeout=1)
+            found.rename(f"{self.name}-before")
+        try:
+            self._start(wanted)
+        except BaseException:
+            with told("starting the gateway that was there again"):
+                found.rename(self.name)
+                found.start()
+            raise
+        with told("replacing the gateway"):
+            found.remove(force=True)
+        return "the gateway ran with other settings: replaced"
 
     def reload(self) -> None:
         """Have HAProxy's master read the configuration again."""
@@ -101,6 +104,24 @@ class HaproxyContainer:
             return
         with told("reloading the gateway"):
             found.kill("SIGUSR2")
+
+    def _start(self, wanted: dict[str, Any]) -> None:
+        gateway = self._settings.gateway
+        try:
+            # What a run that was killed while it replaced the gateway has left.
+            self._remove(f"{self.name}-before")
+            with told("starting the gateway"):
+                self._client().containers.run(detach=True, **wanted)
+            self._await()
+        except BaseException as error:
+            self._remove(self.name)
+            if isinstance(error, TargetError) and ("port" in str(error) or "address" in str(error)):
+                raise TargetError(
+                    f"the gateway cannot listen on {gateway.host}:{gateway.port} and "
+                    f"{gateway.stats_port}: {error}; free them, or name others in "
+                    "target.gateway of resources/"
+                ) from error
+            raise
 
     def _wanted(self) -> dict[str, Any]:
         gateway = self._settings.gateway
@@ -160,12 +181,12 @@ class HaproxyContainer:
                 return _complaint(error.stderr or b"")
         return None
 
-    def _found(self) -> Container | None:
+    def _found(self, name: str = "") -> Container | None:
         import docker
 
         with told("looking for the gateway"):
             try:
-                return self._client().containers.get(self.name)
+                return self._client().containers.get(name or self.name)
             except docker.errors.NotFound:
                 return None
 
@@ -173,10 +194,10 @@ class HaproxyContainer:
         found = self._found()
         return found if found is not None and found.status == "running" else None
 
-    def _remove_unstarted(self) -> None:
-        found = self._found()
-        if found is not None and found.status == "created":
-            with told("removing a gateway that did not start"):
+    def _remove(self, name: str) -> None:
+        found = self._found(name)
+        if found is not None:
+            with told("removing a gateway"):
                 found.remove(force=True)
 
     def _await(self) -> None:
