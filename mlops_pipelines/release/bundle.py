@@ -19,7 +19,7 @@ from mlops_pipelines.store import Store
 
 if TYPE_CHECKING:
     from mlops_pipelines.serve.predictor import Predictor
-    from mlops_pipelines.train.registry import Registry
+    from mlops_pipelines.train.registry import Registry, Version
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,22 @@ def open_bundle(store: Store, model: str, digest: str) -> Path:
 
 def bundle_of(registry: Registry, store: Store, model: str, version: int) -> Path:
     """The folder of a version's bundle; raises ReleaseError where it has none."""
-    digest = registry.version(model, version).tags.get(record.BUNDLE, "")
+    return bundle_named(store, registry.version(model, version))
+
+
+def bundle_named(store: Store, found: Version) -> Path:
+    """The folder of the bundle that a version's tags name; raises ReleaseError where none is."""
+    named = f"{found.model} version {found.version}"
+    digest = found.tags.get(record.BUNDLE, "")
     try:
         if digest:
-            return open_bundle(store, model, digest)
+            return open_bundle(store, found.model, digest)
     except NotFoundError as error:
         raise ReleaseError(
-            f"{model} version {version}: its bundle {digest[:12]} is gone from the store "
-            f"{store.shown}; materialize image for this version to build it again"
+            f"{named}: its bundle {digest[:12]} is gone from the store {store.shown}; materialize "
+            "image for this version to build it again"
         ) from error
-    raise ReleaseError(
-        f"{model} version {version} has no bundle; materialize evaluation and image for it first"
-    )
+    raise ReleaseError(f"{named} has no bundle; materialize evaluation and image for it first")
 
 
 def open_predictor(registry: Registry, store: Store, model: str, version: int) -> Predictor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +89,24 @@ class Golden:
             largest_difference=max(apart, default=0.0),
             tolerance=runtime.get("tolerance") or TOLERANCE,
         )
+
+
+def rehearsal(version: int | None, bundle_of: Callable[[int], Path]) -> Callable[[], str]:
+    """Says whether `version` could take the traffic back; its bundle is looked up before."""
+    if version is None:
+        return lambda: "there is no earlier version to return to"
+    try:
+        bundle = bundle_of(version)
+    except MlopsError as error:
+        obstacle = f"version {version} could not take the traffic back: {error}"
+        return lambda: obstacle
+
+    def say() -> str:
+        holds, sentence = rehearse(bundle)
+        could = "could" if holds else "could not"
+        return f"version {version} {could} take the traffic back: {sentence}"
+
+    return say
 
 
 def rehearse(bundle: Path) -> tuple[bool, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,18 +41,24 @@ def return_to(registry: Registry, model: str, version: int, serving: int | None)
 
 def write(registry: Registry, model: str, version: int, back: int | None, actor: str) -> None:
     """Aliases and tags; `previous` first, so that the old champion is not forgotten."""
+    with step(logger, "alias_previous", model=model, version=version):
+        current = registry.previous(model)
+        if back is not None:
+            registry.set_alias(model, record.PREVIOUS, back)
+        elif current is not None:
+            registry.drop_alias(model, record.PREVIOUS)
+    with step(logger, "alias_champion", model=model, version=version):
+        registry.set_alias(model, record.CHAMPION, version)
+    with step(logger, "tag", model=model, version=version):
+        tags = {record.DEPLOYED_AT: now(), record.DEPLOYED_BY: actor}
+        registry.tag(model, version, tags)
+
+
+@contextmanager
+def telling(model: str, version: int) -> Iterator[None]:
+    """Say, where the books cannot be read or written, that `version` has the traffic already."""
     try:
-        with step(logger, "alias_previous", model=model, version=version):
-            current = registry.previous(model)
-            if back is not None:
-                registry.set_alias(model, record.PREVIOUS, back)
-            elif current is not None:
-                registry.drop_alias(model, record.PREVIOUS)
-        with step(logger, "alias_champion", model=model, version=version):
-            registry.set_alias(model, record.CHAMPION, version)
-        with step(logger, "tag", model=model, version=version):
-            tags = {record.DEPLOYED_AT: now(), record.DEPLOYED_BY: actor}
-            registry.tag(model, version, tags)
+        yield
     except (TrackingError, NotFoundError) as error:
         raise ReleaseError(
             f"{model} version {version} has the traffic, but MLflow could not be told: "
@@ -60,9 +68,10 @@ def write(registry: Registry, model: str, version: int, back: int | None, actor:
 
 def quarantine(registry: Registry, model: str, version: int, reason: str) -> None:
     """Never promote `version` again by itself; a reason that is there already stays."""
-    if record.QUARANTINED not in registry.version(model, version).tags:
-        tags = {record.QUARANTINED_AT: now(), record.QUARANTINED: reason}
-        registry.tag(model, version, tags)
+    with step(logger, "quarantine", model=model, version=version):
+        if record.QUARANTINED not in registry.version(model, version).tags:
+            tags = {record.QUARANTINED_AT: now(), record.QUARANTINED: reason}
+            registry.tag(model, version, tags)
 
 
 def now() -> str:

@@ -29,7 +29,7 @@ class Mended:
 
 def mend(move: Move) -> Mended:
     """Everything that may be amiss, in order, while the lock of the model is held."""
-    failed = lost(move)
+    failed = lost(move, *_said(move))
     # Now: tidying ends the replicas that could tell.
     why = _condition(move, failed) if failed is not None else ""
     said = [*move.target.tidy(move.model), *undo(move)]
@@ -40,9 +40,16 @@ def mend(move: Move) -> Mended:
 
 
 def undo(move: Move) -> list[str]:
-    """Take back the traffic that a killed canary had given, unless it had given all of it."""
+    """Take back the traffic that a killed canary had given, unless it had given all of it.
+
+    What a killed rollback was to leave is quarantined: `finish_rollback` does what else is missing.
+    """
     left = _last(move)
-    if left is None or left.over or left.strategy != "canary":
+    if left is None or left.over:
+        return []
+    if left.strategy == "rollback" and left.before is not None:
+        ledger.quarantine(move.registry, move.model, left.before, left.why)
+    if left.strategy != "canary":
         return []
     if left.percent == 100 and move.serving() == left.version:
         return []
@@ -53,12 +60,15 @@ def undo(move: Move) -> list[str]:
     ]
 
 
-def lost(move: Move) -> int | None:
-    """The champion, where the gateway gave its traffic to another version by itself."""
-    last, served = _last(move), move.serving()
+def lost(move: Move, served: int | None, champion: int | None) -> int | None:
+    """The champion, where the gateway gave its traffic to another version by itself.
+
+    `served` is what has the traffic, `champion` who has it by the books.
+    """
+    last = _last(move)
     if last is None or not last.over or served in (None, last.version):
         return None
-    return last.version if move.registry.champion(move.model) == last.version else None
+    return last.version if champion == last.version else None
 
 
 def follow_gateway(move: Move, why: str = "") -> Deployment | None:
@@ -67,7 +77,7 @@ def follow_gateway(move: Move, why: str = "") -> Deployment | None:
     Otherwise it would get the traffic back as soon as it answers a health check again. `why` is
     what was seen of it; by default it is looked at now.
     """
-    failed = lost(move)
+    failed = lost(move, *_said(move))
     service = move.target.service(move.model)
     if failed is None or service is None or service.version is None:
         return None
@@ -100,7 +110,9 @@ def mend_books(move: Move) -> list[str]:
         return []
     said = []
     if served != champion:
-        ledger.write(move.registry, move.model, served, move.return_to(served), "reconcile")
+        back = move.return_to(served, served)
+        with ledger.telling(move.model, served):
+            ledger.write(move.registry, move.model, served, back, "reconcile")
         named = f"version {champion}" if champion is not None else "no version"
         said = [f"version {served} has the traffic and the books named {named}: mended"]
     last = _last(move)
@@ -118,7 +130,7 @@ def finish_rollback(move: Move) -> list[str]:
     quarantined = tags.get(record.QUARANTINED_AT, "")
     if not quarantined or quarantined <= tags.get(record.DEPLOYED_AT, ""):
         return []
-    back = move.return_to(champion)
+    back = move.return_to(champion, champion)
     if back is None:
         return []
     found = move.registry.version(move.model, back)
@@ -136,6 +148,11 @@ def expel_failed(move: Move) -> list[str]:
         if record.QUARANTINED in tags and move.expel(version):
             said.append(f"version {version}, which is in quarantine, was ended")
     return said
+
+
+def _said(move: Move) -> tuple[int | None, int | None]:
+    """Who has the traffic, and who has it by the books."""
+    return move.serving(), move.registry.champion(move.model)
 
 
 def _last(move: Move) -> Progress | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -24,9 +23,9 @@ from mlops_pipelines.errors import (
 from mlops_pipelines.logs import step
 from mlops_pipelines.release import ledger
 from mlops_pipelines.release.answering import unanswered
-from mlops_pipelines.release.bundle import bundle_of
+from mlops_pipelines.release.bundle import bundle_named, bundle_of
 from mlops_pipelines.release.deployment import Deployment
-from mlops_pipelines.release.golden import rehearse
+from mlops_pipelines.release.golden import rehearsal
 from mlops_pipelines.release.logged import logged_since
 from mlops_pipelines.release.replay import Replay, replay_beside_log
 from mlops_pipelines.release.strategy import progress
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """So often a target is asked to take the traffic back, one second apart."""
 CLOCK = Clock()
+ROLLED_BACK = "rolled back"
+"""Why a version is in quarantine where nobody gave a reason."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,27 +79,38 @@ class Move:
         """The folder of a version's bundle; raises ReleaseError where it has none."""
         return bundle_of(self.registry, self.store, self.model, version)
 
-    def to(self, found: Version, actor: str, reason: str, gradually: bool = False) -> Deployment:
-        """Give the traffic to `found`, then write it down; `gradually` as is declared."""
+    def to(
+        self,
+        found: Version,
+        actor: str,
+        reason: str,
+        gradually: bool = False,
+        failed: int | None = None,
+    ) -> Deployment:
+        """Give the traffic to `found`, then write it down; `gradually` as is declared.
+
+        A version that `failed` is quarantined: once it has no traffic, which comes first.
+        """
         started = time.monotonic()
         before = self.target.service(self.model)
         served = before.version if before else None
-        bundle = self.bundle(found.version)
-        back = self.return_to(found.version)
+        bundle = bundle_named(self.store, found)
         steps: tuple[str, ...] = ()
-        with ThreadPoolExecutor(1) as pool:
-            rehearsed = pool.submit(self._rehearsal(back))
-            if gradually and before is not None and served not in (None, found.version):
-                steps = self._step_by_step(found.version, before, bundle)
-            service = self._switch(found.version, before, bundle)
-            with step(logger, "verify", model=self.model, version=found.version):
-                self._verify(service, found.version, served)
-            rehearsal = rehearsed.result()
+        if gradually and before is not None and served not in (None, found.version):
+            steps = self._step_by_step(found.version, before, bundle)
+        service = self._switch(found.version, before, bundle)
+        with step(logger, "verify", model=self.model, version=found.version):
+            self._verify(service, found.version, served)
         same = before is not None and before.bundle == service.bundle
-        champion = self.registry.champion(self.model)
-        if not same or champion != found.version:
-            ledger.write(self.registry, self.model, found.version, back, actor)
-        self.over(found.version)
+        with ThreadPoolExecutor(1) as pool, ledger.telling(self.model, found.version):
+            if failed is not None:
+                ledger.quarantine(self.registry, self.model, failed, reason or ROLLED_BACK)
+            back = ledger.return_to(self.registry, self.model, found.version, served)
+            rehearsed = pool.submit(rehearsal(back, self.bundle))
+            if not same or self.registry.champion(self.model) != found.version:
+                ledger.write(self.registry, self.model, found.version, back, actor)
+            self.over(found.version)
+            said = rehearsed.result()
         older = served is not None and found.version < served
         return Deployment(
             model=self.model,
@@ -107,7 +119,7 @@ class Move:
             address=service.address,
             replicas=len(service.replicas),
             seconds=round(time.monotonic() - started, 3),
-            rehearsal=rehearsal,
+            rehearsal=said,
             action="unchanged" if same else ("rollback" if older else "deploy"),
             actor=actor,
             reason=reason,
@@ -118,17 +130,32 @@ class Move:
         )
 
     def rollback(self, found: Version, actor: str, reason: str, failed: int) -> Deployment:
-        """Give the traffic to `found` at once, and end what runs of the version that failed."""
-        done = self.to(found, actor, reason)
+        """Give the traffic to `found` at once; quarantine the version that failed, and end it.
+
+        Behind a gateway a note on the disk is all that is written before: whoever comes after a
+        run that was killed finds there what is left to do.
+        """
+        why = reason or ROLLED_BACK
+        if isinstance(self.target, WeightedTarget):
+            note = Progress("rollback", failed, found.version, 100, why=why)
+            progress.keep(self.target, self.model, note)
+        else:
+            ledger.quarantine(self.registry, self.model, failed, why)
+        try:
+            done = self.to(found, actor, reason, failed=failed)
+        except MlopsError:
+            # It goes on serving, and the next tick tries again.
+            ledger.quarantine(self.registry, self.model, failed, why)
+            raise
         self.expel(failed)
         standby = None if done.standby == failed else done.standby
         return replace(
             done, action="rollback", previous=failed, quarantined=failed, standby=standby
         )
 
-    def return_to(self, version: int) -> int | None:
+    def return_to(self, version: int, serving: int | None) -> int | None:
         """Where a rollback from `version` would lead: never to a version in quarantine."""
-        return ledger.return_to(self.registry, self.model, version, self.serving())
+        return ledger.return_to(self.registry, self.model, version, serving)
 
     def take_back(self, left: Progress) -> int | None:
         """Give all traffic to the version that had it before `left`, and end the other.
@@ -247,23 +274,6 @@ class Move:
         """As many as run now, within the declared bounds."""
         bounds = self.spec.release.replicas
         return min(max(service.wanted if service else 0, bounds.min), bounds.max)
-
-    def _rehearsal(self, version: int | None) -> Callable[[], str]:
-        """Says whether `version` could take the traffic back; only looking it up is done here."""
-        if version is None:
-            return lambda: "there is no earlier version to return to"
-        try:
-            bundle = self.bundle(version)
-        except MlopsError as error:
-            obstacle = f"version {version} could not take the traffic back: {error}"
-            return lambda: obstacle
-
-        def say() -> str:
-            holds, sentence = rehearse(bundle)
-            could = "could" if holds else "could not"
-            return f"version {version} {could} take the traffic back: {sentence}"
-
-        return say
 
     def _verify(self, service: Service, version: int, served: int | None) -> None:
         """Ask at the public address who answers; anyone else than `version` undoes the move."""

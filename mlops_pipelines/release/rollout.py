@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import BusyError, ReleaseError
-from mlops_pipelines.logs import step
-from mlops_pipelines.release import ledger
 from mlops_pipelines.release.deployment import Deployment
 from mlops_pipelines.release.mend import (
     Mended,
@@ -93,19 +91,22 @@ def roll_back(
     with _stopping_a_canary(target, spec.name, actor), target.lock(spec.name, actor):
         move = Move(registry, store, target, spec)
         undo(move)
+        # Callers wait for the version before: what can be read later is read later.
         serving, champion = move.serving(), registry.champion(spec.name)
-        failing = failed if failed is not None else lost(move)
+        away = lost(move, serving, champion)
+        failing = failed if failed is not None else away
         if failing is None:
             failing = _failing(registry, spec, serving, champion, to)
-        # Where the gateway was faster, what is left is to make it last.
-        left = lost(move) == failing or _was_left(registry, spec, failing, serving)
-        if serving not in (None, failing, to) and not left:
+        if serving not in (None, failing, to) and not (
+            # Where the gateway was faster, what is left is to make it last.
+            away == failing or _was_left(registry, spec, failing, serving, champion)
+        ):
             raise ReleaseError(
                 f"{spec.name}: version {serving} serves by now, not version {failing} that was to "
                 "be rolled back; nothing moved"
             )
         if to is None:
-            to = serving if serving not in (None, failing) else move.return_to(failing)
+            to = serving if serving not in (None, failing) else move.return_to(failing, serving)
         if to is None:
             raise ReleaseError(
                 f"{spec.name}: there is no version to roll back to: no other was ever deployed, or "
@@ -119,10 +120,6 @@ def roll_back(
             )
         found = registry.version(spec.name, to)
         _refuse_quarantined(found)
-        move.bundle(to)
-        # Written before traffic moves: a run killed in between is completed by the next.
-        with step(logger, "quarantine", model=spec.name, version=failing):
-            ledger.quarantine(registry, spec.name, failing, reason or "rolled back")
         return replace(move.rollback(found, actor, reason, failing), evidence=evidence)
 
 
@@ -190,11 +187,17 @@ def _failing(
     return champion if interrupted else serving
 
 
-def _was_left(registry: Registry, spec: ModelSpec, failing: int, serving: int | None) -> bool:
+def _was_left(
+    registry: Registry,
+    spec: ModelSpec,
+    failing: int,
+    serving: int | None,
+    champion: int | None,
+) -> bool:
     """Whether the books say that a rollback has left `failing` already."""
-    champion = registry.champion(spec.name)
-    tags = registry.version(spec.name, failing).tags
-    return record.QUARANTINED in tags and champion in (failing, serving)
+    if champion not in (failing, serving):
+        return False
+    return record.QUARANTINED in registry.version(spec.name, failing).tags
 
 
 def _refuse_quarantined(found: Version) -> None:

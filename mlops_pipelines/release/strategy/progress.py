@@ -22,15 +22,17 @@ class Progress:
     """`version` is to take the traffic of `before`, and was or is being given `percent` of it.
 
     Written before each move: what it says may not have happened yet. Once a move is `over`,
-    `version` is who has all traffic, and the books say so. `at` is when it was written.
+    `version` is who has all traffic, and the books say so. `at` is when it was written. In a
+    rollback `before` has failed, and `why` says how: it is to be quarantined.
     """
 
-    strategy: Literal["blue_green", "canary"]
+    strategy: Literal["blue_green", "canary", "rollback"]
     before: int | None
     version: int
     percent: int
     over: bool = False
     at: str = ""
+    why: str = ""
 
 
 def progress_of(target: Target, model: str) -> Progress | None:
