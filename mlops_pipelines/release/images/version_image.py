@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines import record
 from mlops_pipelines.errors import TargetError
-from mlops_pipelines.release.images.archive import Archive, build_context
+from mlops_pipelines.release.images.archive import Archive
 from mlops_pipelines.release.images.disk import scratch_folder
-from mlops_pipelines.release.images.engine import build, find
+from mlops_pipelines.release.images.engine import find
+from mlops_pipelines.release.images.layer import with_layer
 from mlops_pipelines.release.images.runtime_image import (
     RuntimeImage,
     read_runtime,
@@ -149,18 +150,19 @@ def _build(
     labels: Mapping[str, str],
     extras: Mapping[str, bytes],
 ) -> Image:
+    below = find(client, runtime.id)
+    if below is None:
+        raise TargetError(f"the runtime image {runtime.tag} is gone from the engine; ask again")
     with scratch_folder() as scratch:
-        with (scratch / "version.tar").open("wb") as layer:
-            archive = Archive(layer)
+        layer = scratch / "version.tar"
+        with layer.open("wb") as stream:
+            archive = Archive(stream)
             archive.tree("bundle", bundle, without="__pycache__")
             for name, content in sorted(extras.items()):
                 archive.file(name.lstrip("/"), content)
             archive.close()
-        with (scratch / "context.tar").open("w+b") as stream:
-            dockerfile = f"FROM {runtime.tag}\nADD version.tar /\n"
-            build_context(stream, dockerfile, {"version.tar": scratch / "version.tar"})
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            return build(client, stream, tag, {**labels, f"{OCI}.created": now})
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return with_layer(client, below, layer, tag, {**labels, f"{OCI}.created": now})
 
 
 def image_tag(model: str, version: int, bundle: str) -> str:
