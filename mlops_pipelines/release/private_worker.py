@@ -14,8 +14,6 @@ from pathlib import Path
 
 from mlops_pipelines.release.targets.worker import await_ready, start_worker
 
-END_SECONDS = 10.0
-
 
 @dataclass(frozen=True)
 class PrivateWorker:
@@ -58,12 +56,9 @@ def _started(bundle: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path, floa
         finally:
             if process.stdin is not None:
                 process.stdin.close()
-            process.terminate()
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # Nobody waits for an answer of it, and what it wrote is not kept.
+            process.kill()
+            process.wait()
 
 
 class _SocketConnection(http.client.HTTPConnection):

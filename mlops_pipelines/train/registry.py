@@ -58,6 +58,7 @@ class Registry:
     def __init__(self, tracking_uri: str, artifact_root: str = "") -> None:
         self.tracking_uri = with_driver(tracking_uri)
         self.artifact_root = artifact_root
+        self._bases: dict[str, str] = {}
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -259,7 +260,7 @@ class Registry:
 
         with self._told(f"fetching {path} of {model} version {version}"):
             found = self._client.get_model_version(model, str(version))
-            base = self._client.get_run(str(found.run_id)).info.artifact_uri
+            base = self._artifacts_of(str(found.run_id))
             rest = path
             if path.partition("/")[0] == "model":
                 base, rest = str(found.source), path.partition("/")[2]
@@ -271,6 +272,12 @@ class Registry:
                 return local_path(base, rest, missing)
             kept = self._downloads / str(found.run_id) / path
             return download(base, rest, kept, self.tracking_uri, missing)
+
+    def _artifacts_of(self, run_id: str) -> str:
+        # It never changes, and a bundle asks for five files of one run.
+        if run_id not in self._bases:
+            self._bases[run_id] = str(self._client.get_run(run_id).info.artifact_uri)
+        return self._bases[run_id]
 
     def keep_json(self, model: str, version: int, name: str, value: Any) -> None:
         """Keep `value` as the file `name` of a version, over an older one; `fetch` finds it."""

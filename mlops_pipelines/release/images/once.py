@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,7 @@ def created(
     import requests
 
     # Before, too, so that a full engine is not filled further by what was left behind.
-    tidy(client, datetime.now(UTC) - LEFT_BEHIND)
+    tidy(client, left_behind(client, datetime.now(UTC) - LEFT_BEHIND))
     with told(f"making a container of {image}"):
         container = client.containers.create(image, labels={ROLE: role}, **settings)
     try:
@@ -48,21 +48,25 @@ def finish(container: Container, what: str, seconds: float = 300) -> tuple[int, 
         return code, container.logs().decode("utf-8", "replace")
 
 
-def tidy(client: docker.DockerClient, before: datetime) -> tuple[str, ...]:
-    """Remove what was made `before`, by runs that were killed; a sentence for each container.
+def left_behind(client: docker.DockerClient, before: datetime) -> list[str]:
+    """The ids of such containers that were made `before`, by runs that were killed."""
+    with told("looking for containers that were left behind"):
+        return [
+            str(one["Id"])
+            for one in client.api.containers(all=True, filters={"label": ROLE})
+            if one["Labels"][ROLE] in ROLES and datetime.fromtimestamp(one["Created"], UTC) < before
+        ]
 
-    Raises TargetError.
-    """
+
+def tidy(client: docker.DockerClient, left: Sequence[str]) -> list[str]:
+    """Remove these containers; the ids of those that were still there. Raises TargetError."""
     import docker
 
     gone = []
-    with told("looking for containers that were left behind"):
-        for role in ROLES:
-            for one in client.api.containers(all=True, filters={"label": f"{ROLE}={role}"}):
-                if datetime.fromtimestamp(one["Created"], UTC) > before:
-                    continue
-                # Another run may be removing it at this moment.
-                with suppress(docker.errors.APIError):
-                    client.api.remove_container(one["Id"], force=True, v=True)
-                    gone.append(f"removed container {one['Id'][:12]}, a {role} left behind")
-    return tuple(gone)
+    with told("removing containers that were left behind"):
+        for name in left:
+            # Another run may be removing it at this moment.
+            with suppress(docker.errors.APIError):
+                client.api.remove_container(name, force=True, v=True)
+                gone.append(name)
+    return gone

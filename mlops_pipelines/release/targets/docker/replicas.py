@@ -19,9 +19,14 @@ from mlops_pipelines.errors import TargetError
 from mlops_pipelines.release.gateway.state import Role, Server
 from mlops_pipelines.release.images.engine import told
 from mlops_pipelines.release.images.runtime_image import PORT
-from mlops_pipelines.release.images.try_image import CONFINED
+from mlops_pipelines.release.images.try_image import CONFINED, LOOK_SECONDS
 from mlops_pipelines.release.signing import verify_environment
-from mlops_pipelines.release.targets.docker.surroundings import NETWORK, aliases, writable
+from mlops_pipelines.release.targets.docker.surroundings import (
+    NETWORK,
+    aliases,
+    ensure_network,
+    writable,
+)
 from mlops_pipelines.release_spec import Resources
 from mlops_pipelines.serve.verify import VERIFY_KEY
 
@@ -95,6 +100,7 @@ class Replicas:
 
         Raises TargetError, and then none of them is left.
         """
+        ensure_network(self._client, self._network)
         user, group = writable(log_dir)
         environment, mounts = _environment()
         names = [
@@ -146,15 +152,19 @@ class Replicas:
         deadline = time.monotonic() + READY_SECONDS
         reasons: dict[str, str] = {}
         ready: dict[str, Found] = {}
+        found: dict[str, Found] = {}
+        looked = 0.0
         while len(ready) < len(names):
-            found = {one.name: one for one in self.found(model)}
-            for name in names:
-                one = found.get(name)
-                if one is None or not one.runs or self._restarts(one):
-                    raise TargetError(f"{name} ended before it was ready: {self._said(one)}")
-                reasons[name] = unready(one) or ""
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                found = {one.name: one for one in self.found(model)}
+                for name in names:
+                    self._lives(name, found.get(name))
+                looked = time.monotonic()
+            for name in [name for name in names if name not in ready]:
+                reasons[name] = unready(found[name]) or ""
                 if not reasons[name]:
-                    ready[name] = one
+                    self._lives(name, found[name])
+                    ready[name] = found[name]
             if len(ready) < len(names):
                 if time.monotonic() > deadline:
                     why = next(reason for reason in reasons.values() if reason)
@@ -164,9 +174,13 @@ class Replicas:
                 time.sleep(0.03)
         return tuple(ready[name] for name in names)
 
-    def _restarts(self, one: Found) -> bool:
-        with told(f"looking at {one.name}"):
-            return bool(self._client.api.inspect_container(one.id)["RestartCount"])
+    def _lives(self, name: str, one: Found | None) -> None:
+        """Raises TargetError where the container has ended, even if the engine started it again."""
+        if one is not None and one.runs:
+            with told(f"looking at {name}"):
+                if not self._client.api.inspect_container(one.id)["RestartCount"]:
+                    return
+        raise TargetError(f"{name} ended before it was ready: {self._said(one)}")
 
     def _said(self, one: Found | None) -> str:
         if one is None:
