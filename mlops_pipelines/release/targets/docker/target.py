@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,22 +18,16 @@ from typing import TYPE_CHECKING, Literal
 
 from mlops_pipelines import environment
 from mlops_pipelines.errors import TargetError
-from mlops_pipelines.logs import step
 from mlops_pipelines.release.gateway.gateway import Gateway
-from mlops_pipelines.release.gateway.state import Role, Route
+from mlops_pipelines.release.gateway.state import Route
 from mlops_pipelines.release.images.engine import connect
 from mlops_pipelines.release.targets.docker import look
 from mlops_pipelines.release.targets.docker.about import about, read
 from mlops_pipelines.release.targets.docker.haproxy import PORT, HaproxyContainer
 from mlops_pipelines.release.targets.docker.mend import Mender
-from mlops_pipelines.release.targets.docker.replicas import (
-    About,
-    Found,
-    Replicas,
-    ask,
-    unready,
-)
-from mlops_pipelines.release.targets.docker.surroundings import ensure_network, is_on
+from mlops_pipelines.release.targets.docker.replicas import About, Found, Replicas, ask
+from mlops_pipelines.release.targets.docker.roles import Roles
+from mlops_pipelines.release.targets.docker.surroundings import is_on
 from mlops_pipelines.release.targets.docker.usage import usage
 from mlops_pipelines.release.targets.held import held
 from mlops_pipelines.release.targets.places import Places
@@ -105,15 +98,16 @@ class DockerTarget:
         gateway's address is that of every model, so a `port` of its own is not given.
         """
         with self.lock(model, "switch"):
-            digest = read(model, bundle).digest
+            digest, roles = read(model, bundle).digest, self._roles(model)
             route = self._gateway.route(model)
-            if route.bundle_of("serving") != digest and self._warm(model, route, digest):
+            if route.bundle_of("serving") != digest and roles.warm(route, digest):
                 # First of all: whoever goes back is in a hurry.
-                self._promote(model, digest)
-            self.tidy(model)
+                roles.promote(digest)
+            for said in self.tidy(model):
+                logger.warning("%s: %s", model, said)
             if self._gateway.route(model).bundle_of("serving") != digest:
-                self._challenge(model, bundle, replicas, switching=True)
-                self._promote(model, digest)
+                roles.challenge(bundle, digest, replicas, switching=True)
+                roles.promote(digest)
             return self.scale(model, replicas)
 
     def scale(self, model: str, replicas: int) -> Service:
@@ -123,7 +117,7 @@ class DockerTarget:
         """
         with self.lock(model, "scale"):
             route = self._gateway.change(model, lambda r: replace(r, wanted=replicas))
-            self._fill(model, route, "serving", replicas)
+            self._roles(model).fill(route, "serving", replicas)
             return self._service(model)
 
     def stop(self, model: str) -> None:
@@ -145,7 +139,7 @@ class DockerTarget:
                 self._gateway,
                 self._replicas,
                 model,
-                lambda route: self._fill(model, route, "serving", route.wanted),
+                lambda route: self._roles(model).fill(route, "serving", route.wanted),
             )
             return mender.mend()
 
@@ -174,7 +168,8 @@ class DockerTarget:
         An earlier challenger of another bundle ends; a standby of this one becomes it.
         """
         with self.lock(model, "challenge"):
-            self._challenge(model, bundle, replicas, switching=False)
+            digest = read(model, bundle).digest
+            self._roles(model).challenge(bundle, digest, replicas, switching=False)
             return self._service(model)
 
     def weigh(self, model: str, version: int, percent: int) -> None:
@@ -192,7 +187,7 @@ class DockerTarget:
                     f"{model}: version {version} is no challenger, so it can be given no traffic"
                 )
             if percent == 100 or not route.of_role("serving"):
-                self._promote(model, route.bundle_of("challenger"))
+                self._roles(model).promote(route.bundle_of("challenger"))
             else:
                 self._gateway.change(model, lambda r: replace(r, percent=percent))
 
@@ -206,7 +201,7 @@ class DockerTarget:
                     f"{model}: version {version} serves, so it is not taken out; switch to "
                     "another first"
                 )
-            self._drop(model, [server.name for server in gone])
+            self._roles(model).drop([server.name for server in gone])
 
     def traffic(self, model: str) -> dict[int, Traffic]:
         """What the gateway counted, by version."""
@@ -249,91 +244,13 @@ class DockerTarget:
             self._address(model),
         )
 
-    def _about(self, model: str, bundle: Path) -> About:
-        return about(self._client, model, bundle, self._settings.base_image, self._wheelhouse)
+    def _roles(self, model: str) -> Roles:
+        def about_(bundle: Path) -> About:
+            base = self._settings.base_image
+            return about(self._client, model, bundle, base, self._wheelhouse)
 
-    def _fill(
-        self, model: str, route: Route, role: Role, count: int, bundle: Path | None = None
-    ) -> None:
-        """Have `count` living replicas in this role; new ones as those there, or of `bundle`."""
-        found = {one.name: one for one in self._found(model)}
-        there = [server for server in route.of_role(role) if server.name in found]
-        living = [server for server in there if found[server.name].runs]
-        dead = [server.name for server in route.of_role(role) if server not in living]
-        missing = count - len(living)
-        if missing > 0 and (bundle is not None or there):
-            what = (
-                self._about(model, bundle)
-                if bundle is not None
-                else found[(living or there)[0].name].about
-            )
-            ensure_network(self._client, self._settings.network)
-            with step(logger, "start_replicas", model=model, replicas=missing):
-                try:
-                    new = self._replicas.start(
-                        what, missing, self.log_dir(model), self._release(model).resources
-                    )
-                except TargetError as error:
-                    raise TargetError(f"{model}: {error}; traffic did not move") from error
-            added = tuple(one.server(role) for one in new)
-            try:
-                self._gateway.change(model, lambda r: replace(r, servers=(*r.servers, *added)))
-            except BaseException:
-                self._drop(model, [one.name for one in new])
-                raise
-        surplus = [server.name for server in living[count:]]
-        if dead or surplus:
-            self._drop(model, [*dead, *surplus])
-
-    def _challenge(self, model: str, bundle: Path, replicas: int, *, switching: bool) -> None:
-        digest = read(model, bundle).digest
-        route = self._gateway.route(model)
-        if route.bundle_of("serving") == digest:
-            return
-        if route.bundle_of("challenger") not in ("", digest):
-            self._drop(model, [server.name for server in route.of_role("challenger")])
-        self._gateway.change(
-            model, lambda r: replace(r.with_roles({digest: "challenger"}), switching=switching)
-        )
-        self._fill(model, self._gateway.route(model), "challenger", replicas, bundle)
-
-    def _warm(self, model: str, route: Route, bundle: str) -> bool:
-        """Whether every replica of the bundle that is behind the gateway could answer now."""
-        found = {one.name: one for one in self._found(model)}
-        servers = [server for server in route.servers if server.bundle == bundle]
-        return bool(servers) and all(
-            server.name in found and unready(found[server.name]) is None for server in servers
-        )
-
-    def _promote(self, model: str, bundle: str) -> None:
-        """Give all traffic to the bundle's replicas; what served is the standby."""
-        route = self._gateway.route(model)
-        served = route.bundle_of("serving")
-        roles: dict[str, Role] = {bundle: "serving"}
-        if served:
-            roles[served] = "standby"
-        until = time.time() + 60 * self._release(model).standby_minutes
-        over = [
-            server.name
-            for server in route.of_role("standby")
-            if server.bundle not in (bundle, served)
-        ]
-
-        def promoted(r: Route) -> Route:
-            moved = r.with_roles(roles).without(over)
-            until_ = until if served else None
-            return replace(moved, percent=0, standby_until=until_, switching=False)
-
-        with step(logger, "move_traffic", model=model):
-            self._gateway.change(model, promoted)
-        if over:
-            self._drop(model, over)
-
-    def _drop(self, model: str, names: Sequence[str]) -> None:
-        """Take replicas out of the gateway, then end their containers."""
-        gone = frozenset(names)
-        self._gateway.change(model, lambda r: r.without(gone))
-        self._replicas.end([one for one in self._found(model) if one.name in gone])
+        log_dir, release = self.log_dir(model), self._release(model)
+        return Roles(model, self._gateway, self._replicas, log_dir, release, about_)
 
     def _leftovers(self, model: str) -> tuple[str, ...]:
         left = self._found(model)
