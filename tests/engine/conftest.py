@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mlops_pipelines import record
 from mlops_pipelines.errors import TargetError
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import Column as ProfileColumn
@@ -82,17 +85,30 @@ def base(engine: docker.DockerClient) -> str:
     named = os.environ.get("BASE_IMAGE")
     if named:
         return named
-    import docker
-
-    try:
-        engine.images.get(BASE_IMAGE)
-    except docker.errors.ImageNotFound:
+    # Where it is there, base.sh does nothing; of two that make it, one's would have no name.
+    with alone_on_this_machine("base"):
         made = subprocess.run(
             [ROOT / "docker" / "base.sh", BASE_IMAGE], capture_output=True, text=True, check=False
         )
-        if made.returncode != 0:
-            require("docker", f"no base image: {made.stderr.strip()}")
+    if made.returncode != 0:
+        require("docker", f"no base image: {made.stderr.strip()}")
     return BASE_IMAGE
+
+
+@contextmanager
+def alone_on_this_machine(what: str) -> Iterator[None]:
+    """Other clones' tests use the same engine, and may want to make the same image now."""
+    with (Path(tempfile.gettempdir()) / f"mlops-tests-{os.getuid()}-{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def images_of_store(engine: docker.DockerClient, model: str, store: Path) -> list[str]:
+    """The ids of the images of bundles in the folder `store`: those that a test has made."""
+    bundles = store / "bundles" / model
+    made = {folder.name for folder in bundles.iterdir()} if bundles.is_dir() else set()
+    found = engine.images.list(filters={"label": record.BUNDLE})
+    return [str(one.id) for one in found if one.labels[record.BUNDLE][:16] in made]
 
 
 @pytest.fixture(scope="session")

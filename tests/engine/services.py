@@ -26,7 +26,7 @@ from mlops_pipelines.release.targets.docker.surroundings import NETWORK
 from mlops_pipelines.release.targets.docker.target import DockerTarget
 from mlops_pipelines.release_spec import Release
 from tests.conftest import ROOT, require
-from tests.engine.conftest import WHEELHOUSE, Bundles
+from tests.engine.conftest import WHEELHOUSE, Bundles, alone_on_this_machine
 
 if TYPE_CHECKING:
     import docker
@@ -67,20 +67,21 @@ def gateway_image(engine: docker.DockerClient, base: str) -> str:
     """HAProxy on the base image."""
     import docker
 
-    try:
-        engine.images.get(GATEWAY_IMAGE)
-    except docker.errors.ImageNotFound:
+    with alone_on_this_machine("gateway"):
         try:
-            engine.images.build(
-                path=str(ROOT / "docker" / "haproxy"),
-                tag=GATEWAY_IMAGE,
-                buildargs={"BASE_IMAGE": base},
-                rm=True,
-                forcerm=True,
-                network_mode="host",
-            )
-        except docker.errors.BuildError as error:
-            require("docker", f"no HAProxy image: {error}")
+            engine.images.get(GATEWAY_IMAGE)
+        except docker.errors.ImageNotFound:
+            try:
+                engine.images.build(
+                    path=str(ROOT / "docker" / "haproxy"),
+                    tag=GATEWAY_IMAGE,
+                    buildargs={"BASE_IMAGE": base},
+                    rm=True,
+                    forcerm=True,
+                    network_mode="host",
+                )
+            except docker.errors.BuildError as error:
+                require("docker", f"no HAProxy image: {error}")
     return GATEWAY_IMAGE
 
 

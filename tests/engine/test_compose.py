@@ -23,7 +23,7 @@ from mlops_pipelines.release.images.runtime_image import runtime_image
 from mlops_pipelines.release.lock import serving_lock
 from mlops_pipelines.serve.bundle import ONNX_RUNTIME
 from tests.conftest import PROJECT_FILES, ROOT, require
-from tests.engine.conftest import WHEELHOUSE
+from tests.engine.conftest import WHEELHOUSE, images_of_store, remove_image
 from tests.production.services import free_port
 
 if TYPE_CHECKING:
@@ -117,16 +117,14 @@ def stack(
     # Runs find it by the same hash: nothing is downloaded within.
     runtime_image(engine, serving_lock(ROOT, ONNX_RUNTIME), base, WHEELHOUSE)
     environment = {**os.environ, "MLOPS_STACK": str(file), "BASE_IMAGE": base}
-    known = {image.id for image in engine.images.list(f"mlops/{MODEL}")}
     try:
         up = _run([STACK, "up", "--without-registry"], env=environment)
         assert up.returncode == 0, up.stderr[-4000:]
         yield Stack(name, file, up.stdout, ports)
     finally:
         down = _run([STACK, "down", "--volumes"], env=environment)
-        for image in engine.images.list(f"mlops/{MODEL}"):
-            if image.id not in known:
-                engine.images.remove(image.id, force=True)
+        for image in images_of_store(engine, MODEL, folder / "home" / "store"):
+            remove_image(engine, image)
     assert down.returncode == 0, down.stderr
     assert not engine.api.containers(all=True, filters={"name": name})
     assert not engine.networks.list(names=[name])

@@ -8,18 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from mlops_pipelines.cli import main
 from mlops_pipelines.demo.daemon import Daemon
+from mlops_pipelines.keys import asset_key
 from mlops_pipelines.project import Project
 from mlops_pipelines.release.targets.docker.surroundings import NETWORK
+from mlops_pipelines.running import Ran
 from mlops_pipelines.workbench import Workbench
 from tests.conftest import ROOT
 from tests.engine import services
-from tests.engine.conftest import WHEELHOUSE, remove_image
+from tests.engine.conftest import WHEELHOUSE, images_of_store, remove_image
 from tests.engine.services import callers, free_port, get
 from tests.loop import conftest as loop
 from tests.loop.conftest import Mlops
@@ -66,7 +69,6 @@ def containers(
     # Whoever the containers run as must get to their logs.
     for each in (home, *home.parents[:3]):
         each.chmod(each.stat().st_mode | 0o011)
-    known = {image.id for image in engine.images.list(f"mlops/{MODEL}")}
     try:
         yield engine
     finally:
@@ -75,9 +77,8 @@ def containers(
             engine.api.remove_container(one["Id"], force=True, v=True)
         with suppress(docker.errors.NotFound):
             engine.networks.get(network).remove()
-        for image in engine.images.list(f"mlops/{MODEL}"):
-            if image.id not in known:
-                remove_image(engine, image.id)
+        for image in images_of_store(engine, MODEL, home / "store"):
+            remove_image(engine, image)
 
 
 @pytest.fixture
@@ -107,6 +108,24 @@ def tick() -> None:
     bench = Workbench(Project.find())
     with bench.instance() as instance:
         Daemon(bench.defs, instance, MODEL).tick("scale_services")
+
+
+def bad_night(version: int, better: int) -> list[Ran]:
+    """What the sensor makes of a night on which `better` answered the same rows clearly better."""
+    bench = Workbench(Project.find())
+    with bench.instance() as instance:
+        said = {"previous_version": better, "previous_clearly_better": True, "version": version}
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=asset_key(MODEL, "performance"),
+                check_name="no_degradation",
+                passed=False,
+                partition="2026-03-01",
+                description="what was seen",
+                metadata={"status": "alarm", "model": MODEL, "day": "2026-03-01", **said},
+            )
+        )
+        return Daemon(bench.defs, instance, MODEL).tick("roll_back_degraded_models")
 
 
 def state(mlops: Mlops) -> tuple[Any, ...]:
@@ -194,20 +213,32 @@ def test_a_model_lives_in_containers(
         assert state(mlops) == (3, 3, 1, [4, 2])
         assert sorted(replicas(containers)) == [1, 3]
 
-        # What serves is killed: the gateway goes to the standby by itself, the books follow.
-        (name,) = replicas(containers)[3]
-        containers.api.kill(name, "SIGKILL")
-        seen.await_answers(1)
-        assert state(mlops)[:2] == (1, 3)
-        tick()
+        # A night finds that the version before was better: the sensor puts it back.
+        (ran,) = bad_night(3, better=1)
+        assert ran.success, ran.failure
+        assert ran.metadata["deployment"]["action"] == "rollback"
         seen.await_answers(1)
         assert state(mlops) == (1, 1, None, [4, 3, 2])
+        assert replicas(containers) == {1: warm}
+
+        # What serves is killed: the gateway goes to the standby by itself, the books follow.
+        declare(project_root, 0.6, {})
+        assert mlops("train", MODEL)["version"] == 5
+        assert mlops("release", MODEL)["standby"] == 1
+        (name,) = replicas(containers)[5]
+        containers.api.kill(name, "SIGKILL")
+        seen.await_answers(1)
+        assert state(mlops)[:2] == (1, 5)
+        tick()
+        seen.await_answers(1)
+        assert state(mlops) == (1, 1, None, [5, 4, 3, 2])
     assert seen.failures == []
     assert replicas(containers) == {1: warm}
     told = {line["version"]: line["rolled_back"] for line in mlops("history", MODEL)["versions"]}
     assert told[2] == "complaints"
-    assert told[3].startswith("lost its traffic at the gateway: none of its replicas lives")
+    assert "version 1 is clearly better on the same rows" in told[3]
     assert told[4].startswith("canary at 10 %: it answers 0.00% of")
+    assert told[5].startswith("lost its traffic at the gateway: none of its replicas lives")
 
     night = {each["check"]: each for each in mlops("monitor", MODEL)["checks"]}
     assert night["healthy"]["status"] == "ok"

@@ -14,6 +14,7 @@ from mlops_pipelines.monitor.segments import finished
 from mlops_pipelines.release.targets.docker.target import DockerTarget
 from mlops_pipelines.release.targets.target import Service, WeightedTarget
 from mlops_pipelines.release_spec import Release, Resources
+from mlops_pipelines.serve.bundle import read_bundle
 from mlops_pipelines.serve.segments import read_segments
 from tests.engine import services
 from tests.engine.conftest import WHEELHOUSE
@@ -177,8 +178,9 @@ def test_what_a_killed_run_left_is_undone_and_the_standby_ends_in_time(world: Wo
     target = world.target
     target.switch(MODEL, world.bundle(1), 1)
     # A switch that was killed once its replicas were behind the gateway, and before that.
-    target._challenge(MODEL, world.bundle(2), 1, switching=True)
-    about = target._about(MODEL, world.bundle(3))
+    digest = read_bundle(world.bundle(2)).digest
+    target._roles(MODEL).challenge(world.bundle(2), digest, 1, switching=True)
+    about = target._roles(MODEL)._about(world.bundle(3))
     target._replicas.start(about, 1, target.log_dir(MODEL), Resources())
     assert target.tidy(MODEL) == ("ended 2 replicas that an interrupted run had left",)
     assert versions(target.service(MODEL)) == (1, 1, None)
@@ -250,6 +252,36 @@ def test_a_port_that_is_taken_and_an_image_that_is_not_there_are_told(world: Wor
         network.remove()
     assert world.names(role="gateway") == [f"{world.settings.network}-gateway"]
     assert versions(target.service(MODEL)) == (1, 1, None)
+
+
+def test_other_settings_replace_the_gateway_and_say_so_or_leave_it_as_it_was(
+    world: World,
+) -> None:
+    import socket
+
+    target = world.target
+    service = target.switch(MODEL, world.bundle(1), 1)
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = world.settings.gateway.model_copy(update={"port": stranger.getsockname()[1]})
+        settings = world.settings.model_copy(update={"gateway": taken})
+        other = DockerTarget(world.home, settings, {}, WHEELHOUSE)
+        with pytest.raises(TargetError, match="the gateway cannot listen on"):
+            other.tidy(MODEL)
+    assert get(service.address, "/health/ready")[1]["version"] == 1
+    assert world.names(role="gateway") == [f"{world.settings.network}-gateway"]
+
+    free = world.settings.gateway.model_copy(update={"port": services.free_port()})
+    settings = world.settings.model_copy(update={"gateway": free})
+    other = DockerTarget(world.home, settings, {}, WHEELHOUSE)
+    other.switch(MODEL, world.bundle(1), 1)
+    assert other.tidy(MODEL) == ()
+    moved = other.service(MODEL)
+    assert moved is not None
+    assert f":{free.port}/" in moved.address
+    assert get(moved.address, "/health/ready")[1]["version"] == 1
+    assert target.tidy(MODEL) == ("the gateway ran with other settings: replaced",)
+    assert get(service.address, "/health/ready")[1]["version"] == 1
+    assert world.names(role="gateway") == [f"{world.settings.network}-gateway"]
 
 
 def test_an_engine_that_is_down_is_one_line(
