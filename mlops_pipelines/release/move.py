@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -144,8 +145,9 @@ class Move:
         try:
             done = self.to(found, actor, reason, failed=failed)
         except MlopsError:
-            # It goes on serving, and the next tick tries again.
-            ledger.quarantine(self.registry, self.model, failed, why)
+            # It may go on serving: the next tick tries again.
+            with suppress(MlopsError):
+                ledger.quarantine(self.registry, self.model, failed, why)
             raise
         self.expel(failed)
         standby = None if done.standby == failed else done.standby
@@ -201,7 +203,8 @@ class Move:
         served = before.version if before else None
         if isinstance(self.target, WeightedTarget) and served != version:
             last = progress.progress_of(self.target, self.model)
-            if last is None or last.over or last.version != version:
+            noted = last is not None and not last.over and last.version == version
+            if not noted:
                 progress.keep(self.target, self.model, Progress("blue_green", served, version, 100))
         with step(logger, "switch", model=self.model, version=version):
             try:
@@ -209,9 +212,16 @@ class Move:
                     self.model, bundle, self._replicas(before), self.spec.release.port
                 )
             except MlopsError:
-                if served is not None and self.serving() == served:
+                # What is noted of a rollback is still to be done.
+                if served is not None and not self._rolls_back() and self.serving() == served:
                     self.over(served)
                 raise
+
+    def _rolls_back(self) -> bool:
+        if not isinstance(self.target, WeightedTarget):
+            return False
+        last = progress.progress_of(self.target, self.model)
+        return last is not None and not last.over and last.strategy == "rollback"
 
     def _step_by_step(self, version: int, before: Service, bundle: Path) -> tuple[str, ...]:
         """Lead a canary to all traffic, as far as it is declared; raises ReleaseError."""

@@ -28,7 +28,7 @@ from mlops_pipelines.errors import BusyError, MlopsError, ReleaseError
 from mlops_pipelines.release.rollout import Deployment, Mended, reconcile, release, roll_back
 from mlops_pipelines.release.strategy.drive import Clock
 from mlops_pipelines.release.strategy.progress import progress_of
-from mlops_pipelines.release.targets.target import WeightedTarget
+from mlops_pipelines.release.targets.target import Service, WeightedTarget
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.registry import Registry
@@ -275,6 +275,35 @@ def test_a_rollback_switches_to_the_standby_and_ends_the_failed_one(scene: Scene
     assert (list(scene.twin.running), scene.champion) == ([1], 1)
     assert list(scene.quarantined) == [2]
     assert not scene.reconcile()
+
+
+def test_a_rollback_that_was_killed_is_completed_from_what_was_noted(scene: Scene) -> None:
+    real = scene.twin.switch
+
+    def killed_after(*said: Any) -> Service:
+        found = real(*said)
+        scene.twin.faults.kill_at = scene.twin.faults.calls
+        return found
+
+    def killed_before(*said: Any) -> Service:
+        scene.twin.faults.kill_at = scene.twin.faults.calls
+        return real(*said)
+
+    for version, switch, moved in ((2, killed_after, True), (3, killed_before, False)):
+        scene.twin.switch = real  # type: ignore[method-assign]
+        scene.release(version)
+        scene.twin.switch = switch  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            scene.roll_back()
+        scene.twin.faults.reset()
+        scene.twin.switch = real  # type: ignore[method-assign]
+        # Callers come first: no book says anything yet.
+        assert (scene.champion, version in scene.quarantined) == (version, False)
+        assert scene.twin.shares() == ({1: 100} if moved else {version: 100})
+        assert scene.reconcile()
+        assert (scene.champion, scene.twin.shares()) == (1, {1: 100})
+        assert (list(scene.twin.running), version in scene.quarantined) == ([1], True)
+        assert not scene.reconcile()
 
 
 def test_the_books_follow_a_gateway_that_moved_the_traffic(scene: Scene) -> None:
