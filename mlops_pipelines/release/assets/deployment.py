@@ -51,7 +51,7 @@ def deployment_asset(declared: Declared) -> dg.AssetsDefinition:
         store: StoreResource,
         target: TargetResource,
     ) -> dg.MaterializeResult:
-        from mlops_pipelines.release.bundle import bundle_of
+        from mlops_pipelines.release.bundle import bundle_named
         from mlops_pipelines.release.rollout import release, roll_back, when_free
         from mlops_pipelines.release.signing import check
         from mlops_pipelines.train.registry import Registry
@@ -61,12 +61,13 @@ def deployment_asset(declared: Declared) -> dg.AssetsDefinition:
         actor = config.actor or f"dagster run {context.run.run_id[:8]}"
         books = (registry, store.open(), open_target(target, spec), spec)
         with step(context.log, "deploy", model=spec.name, version=version, run=context.run.run_id):
+            found = registry.version(spec.name, version)
             if not config.force:
-                _passed_its_gates(registry.version(spec.name, version))
+                _passed_its_gates(found)
             if AUTOMATION_CONDITION_TAG in context.run.tags:
                 _not_overtaken(spec.name, version, registry.champion(spec.name))
-            digest = registry.version(spec.name, version).tags.get(record.BUNDLE, "")
-            signature = check(bundle_of(registry, store.open(), spec.name, version), digest)
+            digest = found.tags.get(record.BUNDLE, "")
+            signature = check(bundle_named(store.open(), found), digest)
             if config.quarantine is not None:
                 move = partial(
                     roll_back,
