@@ -78,19 +78,24 @@ class HaproxyContainer:
             self._await()
             return "the gateway did not run: started"
         ensure_network(self._client(), self._settings.network)
+        before = f"{self.name}-before"
         if found is None:
             self._start(wanted)
+            # A run that was killed while it replaced the gateway has left it.
+            self._remove(before)
             return "the gateway did not run: started"
         # Both would listen on the same sockets, so one ends before the other begins.
+        self._remove(before)
         with told("replacing the gateway"):
             found.stop(timeout=1)
-            found.rename(f"{self.name}-before")
+            found.rename(before)
         try:
             self._start(wanted)
         except BaseException:
             with told("starting the gateway that was there again"):
                 found.rename(self.name)
                 found.start()
+            self._await()
             raise
         with told("replacing the gateway"):
             found.remove(force=True)
@@ -108,8 +113,6 @@ class HaproxyContainer:
     def _start(self, wanted: dict[str, Any]) -> None:
         gateway = self._settings.gateway
         try:
-            # What a run that was killed while it replaced the gateway has left.
-            self._remove(f"{self.name}-before")
             with told("starting the gateway"):
                 self._client().containers.run(detach=True, **wanted)
             self._await()

@@ -103,8 +103,10 @@ class DockerTarget:
             if route.bundle_of("serving") != digest and roles.warm(route, digest):
                 # First of all: whoever goes back is in a hurry.
                 roles.promote(digest)
+            # Before a first release nothing was there to be amiss.
+            level = logging.WARNING if route.servers else logging.INFO
             for said in self.tidy(model):
-                logger.warning("%s: %s", model, said)
+                logger.log(level, "%s: %s", model, said)
             if self._gateway.route(model).bundle_of("serving") != digest:
                 roles.challenge(bundle, digest, replicas, switching=True)
                 roles.promote(digest)
