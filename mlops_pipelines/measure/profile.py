@@ -137,7 +137,7 @@ def reference_profile(frame: pd.DataFrame, columns: Sequence[Column]) -> Profile
     profiles = []
     for column in columns:
         if column.kind == "numeric":
-            values = _numbers(frame[column.name])
+            values = numbers(frame[column.name])
             profiles.append(_count_numbers(column.name, _edges(values), values))
         else:
             series = frame[column.name]
@@ -159,7 +159,7 @@ def profile_like(frame: pd.DataFrame, reference: Profile) -> Profile:
         present = column.name in frame.columns
         series = frame[column.name] if present else pd.Series(np.full(len(frame), np.nan))
         if column.kind == "numeric":
-            profiles.append(_count_numbers(column.name, column.edges, _numbers(series)))
+            profiles.append(_count_numbers(column.name, column.edges, numbers(series)))
         else:
             profiles.append(_count_levels(column.name, column.levels, series))
     return Profile(len(frame), tuple(profiles))
@@ -200,7 +200,7 @@ def require_same_bins(a: Profile, b: Profile) -> None:
             )
 
 
-def _numbers(series: pd.Series[Any]) -> Floats:
+def numbers(series: pd.Series[Any]) -> Floats:
     """Numbers up to LARGEST, NaN for all else."""
     missing = series.isna().to_numpy(dtype=bool)
     if isinstance(series.dtype, pd.CategoricalDtype):

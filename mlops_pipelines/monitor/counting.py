@@ -1,17 +1,14 @@
 """Counts a table's rows in the bins of reference profiles, inside the engine that holds them.
 
 One expression, written with Ibis: of each column its cell (a bin, a level) by nested comparisons,
-then a count and a sum by cell. Each column is read once; the rows never leave the engine. DuckDB
-over Parquet is the embedded engine; any other that Ibis connects to does the same.
+then a count and a sum by cell. Each column is read once; the rows never leave the engine, be it
+DuckDB or any other that Ibis connects to. The store's own files are counted by `parquet_counts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from mlops_pipelines.measure.profile import (
     LARGEST,
@@ -31,12 +28,8 @@ from mlops_pipelines.monitor.crossing import (
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-    from duckdb import DuckDBPyConnection
 
 VERSION = "model_version"
-VIEW = "answered"
-"""What the rows are called in the embedded engine."""
-
 BATCHES_AT_ONCE = 16
 """Beyond, one statement takes an engine longer to plan than two."""
 
@@ -59,50 +52,17 @@ def count_table(
     return assembled([each.to_pyarrow() for each in asked], reference, names, levels)
 
 
-def count_parquet(
-    connection: DuckDBPyConnection,
-    path: str,
-    version: int,
-    reference: Profile,
-    segments: Mapping[str, Sequence[str]] | None = None,
-) -> tuple[Profile, Segments]:
-    """As `count_table`, of a Parquet file in the embedded engine."""
-    import pyarrow.parquet as pq
-
-    # By place: the engine takes two names that differ in case for one.
-    fields = pq.read_schema(path)
-    aliases = [f"c{place}" for place in range(len(fields))]
-    quoted = path.replace("'", "''")
-    # Each of the statement's parts opens the file, and its footer is long where columns are many.
-    connection.execute("SET parquet_metadata_cache = true")
-    # A file's least and largest value leave NaN out, and the engine concludes that there is none.
-    connection.execute("SET disabled_optimizers = 'statistics_propagation'")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW {VIEW} AS "  # noqa: S608
-        f"SELECT * FROM read_parquet('{quoted}') AS given({', '.join(aliases)})"
-    )
-    schema = pa.schema([f.with_name(a) for f, a in zip(fields, aliases, strict=True)])
-    names = tuple(zip(fields.names, aliases, strict=True))
-    levels = _frozen(segments)
-    asked = _sql(schema, names, version, reference, levels)
-    tables = [connection.sql(each).to_arrow_table() for each in asked]
-    return assembled(tables, reference, dict(names), levels)
-
-
 def expressions(
     rows: ir.Table,
     names: Mapping[str, str],
     version: int,
     reference: Profile,
     levels: Levels,
-    *,
-    lists: bool = False,
 ) -> Iterable[ir.Table]:
     """What is asked of the engine: how many rows, and of what sums, lie in each cell.
 
     `names` leads from the log's names to those of the table `rows`. Several expressions where there
-    are many columns, so that none grows beyond what an engine plans quickly. With `lists`, text is
-    looked up in a list of its levels, which not every engine has, and DuckDB does twice as fast.
+    are many columns, so that none grows beyond what an engine plans quickly.
     """
     import ibis
 
@@ -119,33 +79,17 @@ def expressions(
                     cells.append((_bin(values, column.edges), column.size))
                     totals.append(values)
                 else:
-                    found = _level_of(values, column.levels, lists)
+                    found = _level_of(values, column.levels)
                     cells.append((found, column.size))
                     totals.append(None)
             for name, known in pack:
                 missing = ibis.literal(len(known) + 1)
-                part = _level_of(mine[names[name]], known, lists) if name in names else missing
+                part = _level_of(mine[names[name]], known) if name in names else missing
                 cells.append((part, len(known) + 2))
             asked.append(_counted(mine, cells, totals, at, number))
     for start in range(0, len(asked), BATCHES_AT_ONCE):
         some = asked[start : start + BATCHES_AT_ONCE]
         yield ibis.union(*some) if len(some) > 1 else some[0]
-
-
-@lru_cache(maxsize=16)
-def _sql(
-    schema: pa.Schema,
-    names: tuple[tuple[str, str], ...],
-    version: int,
-    reference: Profile,
-    levels: Levels,
-) -> tuple[str, ...]:
-    """Nights of one version ask the same, and Ibis takes longer to write it than a small day."""
-    import ibis
-
-    rows = ibis.table(ibis.Schema.from_pyarrow(schema), name=VIEW)
-    asked = expressions(rows, dict(names), version, reference, levels, lists=True)
-    return tuple(str(ibis.to_sql(each, dialect="duckdb", pretty=False)) for each in asked)
 
 
 def _counted(
@@ -207,7 +151,7 @@ def _bin(values: ir.Value, edges: Sequence[float]) -> ir.Value:
     return ibis.ifelse(finite, among(0, last), last + 2)
 
 
-def _level_of(values: ir.Value, levels: Sequence[str], lists: bool) -> ir.Value:
+def _level_of(values: ir.Value, levels: Sequence[str]) -> ir.Value:
     """The place of each value among the levels, then all others, then missing."""
     import ibis
 
@@ -219,10 +163,6 @@ def _level_of(values: ir.Value, levels: Sequence[str], lists: bool) -> ir.Value:
         missing |= values.isnan()
     elif not (kind.is_string() or kind.is_boolean() or kind.is_integer()):
         values = values.cast("string")
-    if lists and kind.is_string() and levels:
-        place = values.find_in_set(list(levels))
-        found = ibis.ifelse(place < 0, len(levels), place)
-        return ibis.ifelse(missing, len(levels) + 1, found)
     known = [(missing, ibis.literal(len(levels) + 1))]
     for place, name in enumerate(levels):
         meant = _meant(name, values.type())

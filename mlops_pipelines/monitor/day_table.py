@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlops_pipelines.errors import StoreError
 from mlops_pipelines.measure.profile import Profile
 from mlops_pipelines.measure.window import Segments
-from mlops_pipelines.monitor.counting import VERSION, count_parquet, count_table
+from mlops_pipelines.monitor.counting import VERSION, count_table
+from mlops_pipelines.monitor.parquet_counts import answered, count_parquet
 from mlops_pipelines.monitor.predictions import day_key
 from mlops_pipelines.store import Store
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends import BaseBackend
     from pyarrow.fs import FileSystem
-
-MEMORY = "400MB"
-"""What the embedded engine holds at a time, whatever the rows; beyond it, it uses the disk."""
-
 
 Bins = Callable[[int], tuple[Profile, Mapping[str, Sequence[str]]] | None]
 """The reference of a version, and the values that are told apart of its segment columns."""
@@ -46,7 +43,7 @@ class DayTable(Protocol):
 
 @dataclass(frozen=True)
 class ParquetDay:
-    """A day of the store, counted by DuckDB on `threads` cores (all, where that is None).
+    """A day of the store, counted on `threads` cores (all, where that is None).
 
     Raises StoreError where the day cannot be read.
     """
@@ -68,27 +65,11 @@ class ParquetDay:
         return {"bytes": found.size, "changed": found.mtime_ns}
 
     def count(self, bins: Bins) -> Counted:
-        """See `counting.count_parquet`."""
-        import duckdb
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        settings: dict[str, Any] = {"memory_limit": MEMORY, "preserve_insertion_order": False}
-        if self.threads:
-            settings["threads"] = self.threads
-        with (
-            self._reading(),
-            self._file() as path,
-            tempfile.TemporaryDirectory(prefix="mlops-count-") as spill,
-            duckdb.connect(config={**settings, "temp_directory": spill}) as connection,
-        ):
-            answered = pc.unique(pq.read_table(path, columns=[VERSION])[VERSION]).to_pylist()
-            wanted = {version: bins(version) for version in sorted(answered)}
-            return {
-                version: count_parquet(connection, path, version, *asked)
-                for version, asked in wanted.items()
-                if asked is not None
-            }
+        """See `parquet_counts.count_parquet`."""
+        with self._reading(), self._file() as path:
+            asked = {version: bins(version) for version in answered(path)}
+            known = {version: each for version, each in asked.items() if each is not None}
+            return count_parquet(path, known, self.threads)
 
     @property
     def _place(self) -> tuple[FileSystem, str]:
@@ -116,12 +97,11 @@ class ParquetDay:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        import duckdb
         import pyarrow as pa
 
         try:
             yield
-        except (OSError, pa.ArrowException, duckdb.Error) as error:
+        except (OSError, pa.ArrowException) as error:
             key = day_key(self.model, self.day)
             reason = str(error).splitlines()[0].replace(self.store.root, self.store.shown)
             raise StoreError(

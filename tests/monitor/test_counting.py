@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -19,8 +21,9 @@ from hypothesis import strategies as st
 
 from mlops_pipelines.measure.profile import Column, Profile, profile_like, reference_profile
 from mlops_pipelines.measure.window import Segments, segment_levels, window_like
-from mlops_pipelines.monitor import tables
-from mlops_pipelines.monitor.counting import count_parquet, count_table, expressions
+from mlops_pipelines.monitor import parquet_counts, tables
+from mlops_pipelines.monitor.counting import count_table, expressions
+from mlops_pipelines.monitor.parquet_counts import answered, count_parquet
 from tests.conftest import require
 
 TEXTS = ["a", "", "b'c", 'd"e', "f\\g", "h\ni", "ü", "日本", "😀", " a", "A", "%", "1", "1.0", None]
@@ -82,26 +85,31 @@ def same(found: tuple[Profile, Segments], frame: pd.DataFrame, reference: Profil
     }
 
 
-def written(frame: pd.DataFrame, path: Path) -> Path:
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
+def written(frame: pd.DataFrame, path: Path, **how: Any) -> Path:
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, **how)
     return path
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("rows", [0, 1, 3000])
-def test_the_embedded_engine_counts_as_pandas_does(rows: int, tmp_path: Path) -> None:
+def test_a_file_is_counted_as_pandas_does(
+    rows: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_counts, "ROWS_AT_ONCE", 700)
+    monkeypatch.setattr(parquet_counts, "COLUMNS_AT_ONCE", 2)
     reference = reference_of(rough(2000, 1))
     frame = rough(rows, 2)
-    path = written(frame, tmp_path / "it's a day.parquet")
+    path = written(frame, tmp_path / "it's a day.parquet", row_group_size=1000)
     levels = segment_levels(reference, ["site", "Site", "gone too"])
     assert levels["site"] == ("O'Hare", "north", "south") or set(levels["site"]) == {
         "O'Hare",
         "north",
         "south",
     }
-    with duckdb.connect() as connection:
-        for version in (1, 2, 3):
-            found = count_parquet(connection, str(path), version, reference, levels)
-            same(found, frame[frame["model_version"] == version], reference)
+    found = count_parquet(str(path), dict.fromkeys((1, 2, 3), (reference, levels)), threads)
+    for version in (1, 2, 3):
+        same(found[version], frame[frame["model_version"] == version], reference)
+    assert answered(str(path)) == sorted(frame["model_version"].unique())
 
 
 VALUES = st.one_of(
@@ -119,10 +127,15 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 @settings(max_examples=40, deadline=None)
 @given(before=VALUES, now=VALUES, kind=st.sampled_from(["numeric", "categorical"]))
 def test_any_column_is_counted_as_pandas_counts_it(
-    before: list[Any], now: list[Any], kind: Any, tmp_path_factory: pytest.TempPathFactory
+    before: list[Any],
+    now: list[Any],
+    kind: Any,
+    duck: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     reference = reference_profile(
         pd.DataFrame({"x": pd.Series(before, dtype=object)}), [Column("x", kind)]
@@ -132,44 +145,117 @@ def test_any_column_is_counted_as_pandas_counts_it(
     )
     path = tmp_path_factory.mktemp("day") / "rows.parquet"
     pq.write_table(table, path)
-    with duckdb.connect() as connection:
-        whole, _ = count_parquet(connection, str(path), 1, reference)
-    assert counts(whole) == counts(profile_like(tables.to_frame(table), reference))
+    expected = counts(profile_like(tables.to_frame(table), reference))
+    assert counts(of_file(path, reference)) == expected
+    assert counts(of_duckdb(duck, path, reference)[0]) == expected
 
 
-def test_nan_is_missing_though_the_file_s_statistics_are_silent_of_it(tmp_path: Path) -> None:
+def of_file(path: Path, reference: Profile) -> Profile:
+    return count_parquet(str(path), {1: (reference, {})})[1][0]
+
+
+@pytest.fixture(scope="module")
+def duck() -> Iterator[Any]:
+    connection = ibis.duckdb.connect()
+    yield connection
+    connection.disconnect()
+
+
+def of_duckdb(
+    duck: Any, path: Path, reference: Profile, levels: Any = None
+) -> tuple[Profile, Segments]:
+    duck.raw_sql(f"CREATE OR REPLACE TABLE answered AS SELECT * FROM read_parquet('{path}')")
+    return count_table(duck.table("answered"), 1, reference, levels)
+
+
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table")
+def test_nan_is_missing_though_the_file_s_statistics_are_silent_of_it(
+    duck: Any, tmp_path: Path
+) -> None:
     reference = reference_profile(pd.DataFrame({"x": [0.0, 1.0]}), [Column("x", "numeric")])
     table = pa.table({"x": pa.array([0.0, np.nan, 1.0]), "model_version": [1, 1, 1]})
-    pq.write_table(table, tmp_path / "day.parquet")
-    with duckdb.connect() as connection:
-        whole, _ = count_parquet(connection, str(tmp_path / "day.parquet"), 1, reference)
-    assert (whole.columns[0].counts, whole.columns[0].total) == ((0, 1, 1, 0, 1), 1.0)
+    path = tmp_path / "day.parquet"
+    pq.write_table(table, path)
+    for whole in (of_file(path, reference), of_duckdb(duck, path, reference)[0]):
+        assert (whole.columns[0].counts, whole.columns[0].total) == ((0, 1, 1, 0, 1), 1.0)
 
 
-def test_many_columns_are_asked_for_in_several_statements(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table")
+def test_many_columns_are_counted_in_several_passes(duck: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    frame = pd.DataFrame({f"x{i}": rng.normal(size=400) for i in range(70)})
+    frame = pd.DataFrame({f"x.{i}": rng.normal(size=400) for i in range(70)})
     reference = reference_profile(frame, [Column(name, "numeric") for name in frame])
     path = written(frame.assign(model_version=1), tmp_path / "day.parquet")
-    with duckdb.connect() as connection:
-        whole, _ = count_parquet(connection, str(path), 1, reference)
-    assert counts(whole) == counts(reference)
+    assert counts(of_file(path, reference)) == counts(reference)
+    assert counts(of_duckdb(duck, path, reference)[0]) == counts(reference)
+
+
+def test_any_type_of_arrow_is_counted(tmp_path: Path) -> None:
+    kinds = {
+        "decimal": pa.array([Decimal("1.50"), Decimal("2.00"), None], pa.decimal128(9, 2)),
+        "half": pa.array([1.5, 2.0, None], pa.float32()),
+        "small": pa.array([1, 2, None], pa.int8()),
+        "large text": pa.array(["1.5", "2", None], pa.large_string()),
+        "dictionary": pa.array(["1.5", "2", None]).dictionary_encode(),
+        "date": pa.array([date(2026, 1, 1), date(2026, 1, 2), None]),
+        "list": pa.array([[1], [2], None], pa.list_(pa.int64())),
+        "nothing": pa.nulls(3),
+    }
+    table = pa.table(kinds | {"model_version": pa.array([1, 1, 1])})
+    pq.write_table(table, tmp_path / "day.parquet")
+    known = pd.DataFrame({name: [1.5, 1.5, 2.0] for name in kinds})
+    found = of_file(
+        tmp_path / "day.parquet",
+        reference_profile(known, [Column(name, "numeric") for name in kinds]),
+    )
+    number, none = (0, 1, 1, 0, 1), (0, 0, 0, 0, 3)
+    assert [each.counts for each in found.columns] == [
+        *[number] * 2,
+        (1, 0, 1, 0, 1),
+        *[number] * 2,
+        *[none] * 3,
+    ]
+    known = pd.DataFrame({name: ["1.5", "2", "2026-01-01", "[1]"] for name in kinds})
+    found = of_file(
+        tmp_path / "day.parquet",
+        reference_profile(known, [Column(name, "categorical") for name in kinds]),
+    )
+    assert [dict(zip(each.cells, each.counts, strict=True)) for each in found.columns] == [
+        {cell: seen.get(cell, 0) for cell in found.columns[0].cells}
+        for seen in (
+            *[{"'1.5'": 1, "'2'": 1, "missing": 1}] * 2,
+            {"'2'": 1, "other levels": 1, "missing": 1},
+            *[{"'1.5'": 1, "'2'": 1, "missing": 1}] * 2,
+            {"'2026-01-01'": 1, "other levels": 1, "missing": 1},
+            {"'[1]'": 1, "other levels": 1, "missing": 1},
+            {"missing": 3},
+        )
+    ]
 
 
 def test_a_level_seen_once_never_leaves_the_rows(tmp_path: Path) -> None:
     names = pd.DataFrame({"name": [f"person {i}" for i in range(500)]})
     reference = reference_profile(names, [Column("name", "categorical")])
     path = written(names.assign(model_version=1), tmp_path / "day.parquet")
-    with duckdb.connect() as connection:
-        whole, segments = count_parquet(
-            connection, str(path), 1, reference, segment_levels(reference, ["name"])
-        )
+    asked = (reference, segment_levels(reference, ["name"]))
+    whole, segments = count_parquet(str(path), {1: asked})[1]
     assert (whole.columns[0].levels, whole.columns[0].counts, segments) == ((), (500, 0), {})
 
 
-def test_postgres_counts_as_pandas_does(postgres_url: str) -> None:
-    import ibis
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table")
+def test_duckdb_counts_as_pandas_does(duck: Any, tmp_path: Path) -> None:
+    # DuckDB takes two names that differ in case for one.
+    reference = reference_of(rough(2000, 1))
+    columns = [column for column in reference.columns if column.name != "Site"]
+    reference = replace(reference, columns=tuple(columns))
+    frame = rough(3000, 2).drop(columns="Site")
+    levels = segment_levels(reference, ["site", "gone too"])
+    path = written(frame, tmp_path / "day.parquet")
+    found = of_duckdb(duck, path, reference, levels)
+    same(found, frame[frame["model_version"] == 1], reference)
 
+
+def test_postgres_counts_as_pandas_does(postgres_url: str) -> None:
     reference, frame = reference_of(rough(2000, 1)), rough(3000, 2)
     connection = ibis.connect(postgres_url)
     try:
@@ -208,8 +294,6 @@ def spark() -> Iterator[Any]:
 @pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("ignore")
 def test_spark_counts_as_pandas_does(spark: Any, tmp_path: Path) -> None:
-    import ibis
-
     # Spark, as many an engine, takes two names that differ in case for one.
     reference = reference_of(rough(2000, 1))
     columns = [column for column in reference.columns if column.name != "Site"]
@@ -225,8 +309,6 @@ def test_spark_counts_as_pandas_does(spark: Any, tmp_path: Path) -> None:
     "dialect", ["bigquery", "snowflake", "clickhouse", "trino", "databricks", "athena"]
 )
 def test_other_engines_are_asked_in_their_own_sql(dialect: str) -> None:
-    import ibis
-
     frame = rough(500, 1)
     reference = reference_of(frame)
     schema = pa.Table.from_pandas(frame, preserve_index=False).schema
