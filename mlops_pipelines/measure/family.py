@@ -21,7 +21,13 @@ from mlops_pipelines.measure.maxima import Null, chance_of
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.outputs import Floats
 from mlops_pipelines.measure.profile import Profile
-from mlops_pipelines.measure.statistics import ALONE, STATISTICS, compared, divergence
+from mlops_pipelines.measure.statistics import (
+    ALONE,
+    STATISTICS,
+    by_column,
+    compared,
+    divergence,
+)
 
 _ENOUGH = 27
 _DRAWS = (4_000, 10_000)
@@ -134,8 +140,9 @@ def _explained(null: Null, evidence: Floats, excess: Floats, limit: float) -> Fl
 def corrected(reference: Profile, windows: Sequence[Profile], null: Null) -> Floats:
     """Jensen–Shannon distances (columns, windows) less what chance alone shows; 0 to 1."""
     found = np.zeros((len(reference.columns), len(windows)))
-    for place, column in enumerate(reference.columns):
-        after = np.array([window.columns[place].counts for window in windows]).T
+    for place, (column, after) in enumerate(
+        zip(reference.columns, by_column(windows), strict=True)
+    ):
         before = np.repeat(np.array(column.counts)[:, None], len(windows), axis=1)
         # These cells are empty only because the bins were made from these very rows.
         for cell in (0, -2) if column.kind == "numeric" else (-2,):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import fsum
 from typing import Any, Literal
@@ -101,6 +102,11 @@ class Profile:
     n: int
     columns: tuple[ColumnProfile, ...]
 
+    @cached_property
+    def cells(self) -> Codes:
+        """All counts of all columns, one after the other."""
+        return np.array([n for column in self.columns for n in column.counts], dtype=np.int64)
+
     def to_json(self) -> str:
         """As JSON text; `from_json` reads it back."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
@@ -173,17 +179,13 @@ def add(*profiles: Profile) -> Profile:
     first = profiles[0]
     for other in profiles[1:]:
         require_same_bins(first, other)
-    return Profile(
-        sum(each.n for each in profiles),
-        tuple(
-            replace(
-                columns[0],
-                counts=tuple(map(sum, zip(*(each.counts for each in columns), strict=True))),
-                total=_sum([each.total for each in columns]),
-            )
-            for columns in zip(*(each.columns for each in profiles), strict=True)
-        ),
-    )
+    counts = np.array([each.cells for each in profiles]).sum(axis=0).tolist()
+    columns, end = [], 0
+    for place, column in enumerate(first.columns):
+        start, end = end, end + len(column.counts)
+        total = _sum([each.columns[place].total for each in profiles])
+        columns.append(column.with_counts(counts[start:end], total))
+    return Profile(sum(each.n for each in profiles), tuple(columns))
 
 
 def require_same_bins(a: Profile, b: Profile) -> None:

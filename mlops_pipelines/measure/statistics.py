@@ -62,8 +62,9 @@ class Layout:
     def count(self, profiles: Sequence[Profile]) -> Codes:
         """The counts (cells, profiles) of profiles with the reference's bins."""
         counted = np.zeros((self.starts[-1], len(profiles)), dtype=np.int64)
-        for place, (cells, (_, of)) in enumerate(zip(self.cells, self.columns(), strict=True)):
-            counts = np.array([profile.columns[place].counts for profile in profiles]).T
+        for cells, (_, of), counts in zip(
+            self.cells, self.columns(), by_column(profiles), strict=True
+        ):
             np.add.at(counted[of], list(cells), counts)
         return counted
 
@@ -86,6 +87,13 @@ def open_ends(profile: Profile) -> NDArray[np.bool_]:
     )
 
 
+def by_column(profiles: Sequence[Profile]) -> list[Codes]:
+    """The counts (cells, profiles) of each column of profiles with the same bins, one at least."""
+    counts = np.array([each.cells for each in profiles]).T
+    ends = np.cumsum([len(column.counts) for column in profiles[0].columns], dtype=int)
+    return np.split(counts, ends[:-1]) if len(ends) else []
+
+
 def compared(reference: Profile, windows: Sequence[Profile]) -> Floats:
     """The evidence (5, columns, windows) of windows against one reference.
 
@@ -96,11 +104,12 @@ def compared(reference: Profile, windows: Sequence[Profile]) -> Floats:
     after = layout.count(windows)
     before = np.broadcast_to(layout.count([reference]), after.shape)
     found = evidence(layout, before, after)
+    counted = by_column(windows)
     for place, column in enumerate(reference.columns):
         if column.kind == "numeric":
-            counts = np.array([window.columns[place].counts for window in windows])
-            beyond = np.maximum(counts[:, 0], counts[:, -2])
-            step = np.log1p(column.n / np.maximum(1, counts.sum(axis=1)))
+            counts = counted[place]
+            beyond = np.maximum(counts[0], counts[-2])
+            step = np.log1p(column.n / np.maximum(1, counts.sum(axis=0)))
             found[BIN, place] = np.maximum(found[BIN, place], beyond * step)
     return found
 
@@ -121,7 +130,7 @@ def evidence(layout: Layout, reference: NDArray[np.integer], window: NDArray[np.
         before, after = reference[of], window[of]
         n_before, n_after = before.sum(axis=0), after.sum(axis=0)
         largest = int((n_before + n_after).max(initial=0))
-        xlogx = _xlogx(largest)
+        xlogx = _xlogx(largest, 8 * before.size)
         if kind == "numeric":
             found[RANKS, place] = _ranks(before[:-1], after[:-1])
         before, after = _common(before, after, n_before, n_after)
@@ -165,8 +174,8 @@ def _ranks(before: NDArray[np.integer], after: NDArray[np.integer]) -> Floats:
     return np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _xlogx(largest: int) -> Callable[[NDArray[np.integer]], Floats]:
-    if largest > _TABLE:
+def _xlogx(largest: int, lookups: int) -> Callable[[NDArray[np.integer]], Floats]:
+    if largest > min(_TABLE, lookups):
         return lambda counts: np.asarray(counts * np.log(np.maximum(counts, 1)))
     values = np.arange(largest + 1, dtype=np.float64)
     table = values * np.log(np.maximum(values, 1))

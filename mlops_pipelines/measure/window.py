@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
@@ -171,23 +172,24 @@ def from_json(text: str | bytes) -> tuple[WindowProfile, ...]:
 
 
 def read_file(
-    text: str | bytes, known: dict[str, Bins] | None = None
+    text: str | bytes, known: list[tuple[Any, Bins]] | None = None
 ) -> tuple[tuple[WindowProfile, ...], dict[str, Any]]:
     """As `from_json`, and the further fields at the top of the file.
 
     Files of one version say the same bins; what `known` has of them is not read again.
     """
-    known = {} if known is None else known
+    known = [] if known is None else known
     try:
-        found = json.loads(text)
+        found = orjson.loads(text)
         schema = found.pop("schema")
         if schema == SCHEMA:
             bins = []
             for columns in found.pop("bins"):
-                name = repr(columns)
-                if name not in known:
-                    known[name] = tuple(map(_read_bins, columns))
-                bins.append(known[name])
+                read = next((each for said, each in known if said == columns), None)
+                if read is None:
+                    read = tuple(map(_read_bins, columns))
+                    known.append((columns, read))
+                bins.append(read)
             return tuple(_read_window(each, bins) for each in found.pop("windows")), found
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise DataError(f"profile: not readable as windows of schema {SCHEMA}: {error}") from error
@@ -260,8 +262,7 @@ def _read_profile(found: dict[str, Any], bins: Bins) -> Profile:
     n = found["n"]
     columns = []
     for column, counts, total in zip(bins, found["counts"], found["totals"], strict=True):
-        whole = set(map(type, counts)) == {int} and min(counts) >= 0
-        if len(counts) != column.size or not whole:
+        if len(counts) != column.size or set(map(type, counts)) != {int} or min(counts) < 0:
             raise ValueError(f"column {column.name}: expected {column.size} whole counts from 0 on")
         if sum(counts) != n:
             raise ValueError(f"column {column.name}: {sum(counts)} rows are counted of {n}")

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_pipelines.errors import DataError, NotFoundError
 from mlops_pipelines.measure.profile import Profile
-from mlops_pipelines.measure.window import WindowProfile, read_file, segment_levels, to_json
+from mlops_pipelines.measure.window import (
+    Bins,
+    WindowProfile,
+    read_file,
+    segment_levels,
+    to_json,
+)
 from mlops_pipelines.monitor.day_table import DayTable, ParquetDay, WarehouseDay
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
@@ -152,7 +158,7 @@ def windows(
             texts: Sequence[bytes] = list(pool.map(store.read_bytes, keys))
     else:
         texts = [store.read_bytes(key) for key in keys]
-    bins: dict[Any, Any] = {}
+    bins: list[tuple[Any, Bins]] = []
     found: list[WindowProfile] = []
     for key, text in zip(keys, texts, strict=True):
         try:
