@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mlops_pipelines.errors import DataError
 from mlops_pipelines.measure.blocks import MIN_BLOCKS
 from mlops_pipelines.measure.codes import Cells, cell_codes
+from mlops_pipelines.measure.kept_nulls import Keep, KeptNulls
 from mlops_pipelines.measure.maxima import Null, bounded, make_null
 from mlops_pipelines.measure.profile import Profile, level, profile_like
 from mlops_pipelines.measure.statistics import Layout, open_ends
@@ -26,7 +27,6 @@ Unit = Literal["rows", "day", "week", "month"]
 SCHEMA = 1
 MAX_ROWS = 20_000
 MIN_BLOCK_ROWS = 30
-_KEPT = 8
 _CUT = 0.1
 """Share of a block that the first or last one may lack at its edge."""
 
@@ -51,7 +51,7 @@ class Reference:
     unit: Unit = "rows"
     segments: Mapping[str, Mapping[str, Reference]] = field(default_factory=dict)
     joint: bool = True
-    _nulls: dict[object, Null] = field(default_factory=dict, repr=False, compare=False)
+    _nulls: KeptNulls = field(default_factory=KeptNulls, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -82,7 +82,7 @@ class Reference:
     def null(
         self, rows: int, draws: int, directions: Mapping[str, str], against: int | None = None
     ) -> Null:
-        """What windows of about so many rows show if nothing changed; made once, then kept.
+        """What windows of about so many rows show if nothing changed; drawn once, then kept.
 
         They are drawn against references of the reference's size, or of `against` rows.
         """
@@ -94,11 +94,14 @@ class Reference:
             max(1, column.n) if against is None else against for column in self.profile.columns
         ]
         window, others = bounded(rows, sizes)
-        key = (window, tuple(others), draws, signs)
-        if key not in self._nulls:
-            if len(self._nulls) >= _KEPT:
-                self._nulls.pop(next(iter(self._nulls)))
-            layout = Layout.of(self.profile)
+        layout, ends = Layout.of(self.profile), open_ends(self.profile)
+
+        def said() -> bytes:
+            return repr((layout, ends.tolist(), self.joint, self.codes.shape)).encode() + (
+                self.codes.tobytes()
+            )
+
+        def draw() -> Null:
             cells = np.stack(
                 [
                     np.array(of, dtype=np.uint8)[codes]
@@ -107,17 +110,16 @@ class Reference:
                 or [np.zeros(len(self.codes), dtype=np.uint8)],
                 axis=1,
             )
-            self._nulls[key] = make_null(
-                layout,
-                cells,
-                open_ends(self.profile),
-                window,
-                others,
-                draws,
-                signs,
-                joint=self.joint,
-            )
-        return self._nulls[key]
+            return make_null(layout, cells, ends, window, others, draws, signs, joint=self.joint)
+
+        return self._nulls.null((window, tuple(others), draws, signs), said, draw)
+
+    def keep_nulls(self, keep: Keep) -> None:
+        """Have what is drawn for it, and for its segments, outlive the process."""
+        self._nulls.keep = keep
+        for parts in self.segments.values():
+            for part in parts.values():
+                part.keep_nulls(keep)
 
     def to_bytes(self) -> bytes:
         """As a compressed npz file; `from_bytes` reads it back."""

@@ -10,9 +10,10 @@ import numpy as np
 
 from mlops_pipelines import record
 from mlops_pipelines.measure.profile import Profile
-from mlops_pipelines.measure.statistics import divergence
+from mlops_pipelines.measure.statistics import by_column, divergence
 from mlops_pipelines.measure.window import WindowProfile
 from mlops_pipelines.monitor.heat_map import HeatMap
+from mlops_pipelines.monitor.null_files import NullFiles
 from mlops_pipelines.monitor.profiles import windows
 from mlops_pipelines.monitor.verdict import Drift, judge, open_reference
 from mlops_pipelines.spec import ModelSpec
@@ -45,6 +46,7 @@ def night_drift(
     Raises StoreError, TrackingError.
     """
     reference = open_reference(registry, spec.name, window.version)
+    reference.keep_nulls(NullFiles(store, spec.name, window.version))
     day = date.fromisoformat(window.start)
     first = (day - _YEARS).isoformat()
     last = (day - timedelta(days=1)).isoformat()
@@ -70,8 +72,8 @@ def heat_map(
 ) -> HeatMap:
     """How far each column was from the reference on each of the days; days are in order."""
     distances = np.full((len(days), len(reference.columns)), np.nan)
-    for place, column in enumerate(reference.columns):
-        after = np.array([each.whole.columns[place].counts for each in days]).T
+    counted = by_column([each.whole for each in days])
+    for place, (column, after) in enumerate(zip(reference.columns, counted, strict=True)):
         before = np.repeat(np.array(column.counts)[:, None], len(days), axis=1)
         n, m = max(1, column.n), np.maximum(1, after.sum(axis=0))
         cells = (after + before > 0).sum(axis=0)
