@@ -1,4 +1,4 @@
-"""Two years of nights of one model, and one more: counted, judged and drawn with the others."""
+"""Two years of nights of one model, and two more: counted, judged and drawn with the others."""
 
 import importlib
 import sys
@@ -19,7 +19,7 @@ from mlops_pipelines.measure.profile import Column, Profile, profile_like, refer
 from mlops_pipelines.measure.window import WindowProfile, to_json
 from mlops_pipelines.monitor.night_drift import night_drift
 from mlops_pipelines.monitor.predictions import day_key
-from mlops_pipelines.monitor.profiles import profile_key, window_of
+from mlops_pipelines.monitor.profiles import profile_key, references_of, window_of
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.reference import REFERENCE
@@ -29,7 +29,8 @@ MODEL, NIGHTS, ROWS = "churn", 730, 2000
 LAST = date(2026, 1, 1)
 
 
-def main(folder: Path) -> None:
+def prepare(folder: Path) -> None:
+    """Two years of nights, and the rows of two days after them."""
     folder.mkdir(parents=True)
     write(folder / "reference.parquet", 20_000, 25, 0)
     frame = pd.read_parquet(folder / "reference.parquet").drop(columns="model_version")
@@ -37,14 +38,19 @@ def main(folder: Path) -> None:
         Column(name, "numeric" if name.startswith("number") else "categorical") for name in frame
     ]
     profile = reference_profile(frame, columns)
-    store = Store(str(folder / "store"))
-    registry = Registry(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+    store, registry = _opened(folder)
     _register(registry, Reference.of(frame, profile), profile)
     for before in range(NIGHTS, 0, -1):
         _night(registry, store, frame, profile, LAST - timedelta(before))
-    day = LAST.isoformat()
-    write(folder / "day.parquet", ROWS, 25, 1)
-    store.write_bytes(day_key(MODEL, day), (folder / "day.parquet").read_bytes())
+    for number in range(2):
+        write(folder / "day.parquet", ROWS, 25, 1 + number)
+        rows = (folder / "day.parquet").read_bytes()
+        store.write_bytes(day_key(MODEL, (LAST + timedelta(number)).isoformat()), rows)
+
+
+def night(folder: Path, number: int) -> None:
+    """The first night after the two years, or the second."""
+    day = (LAST + timedelta(number)).isoformat()
     spec = ModelSpec.model_validate(
         {
             "name": MODEL,
@@ -53,14 +59,22 @@ def main(folder: Path) -> None:
             "estimator": {"python": "sklearn.linear_model:LogisticRegression"},
         }
     )
-    for needed in ("ibis.backends.duckdb", "duckdb", "scipy.special"):
+    for needed in ("scipy.special", "mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"):
         importlib.import_module(needed)
     with timed():
-        window = window_of(store, spec, 1, day, lambda _: profile)
+        store, registry = _opened(folder)
+        window = window_of(store, spec, 1, day, references_of(registry, MODEL))
         assert window is not None
         found = night_drift(registry, store, spec, window)
         picture = found.heat_map.svg()
-    assert picture.count("<text") > len(columns)
+    assert picture.count("<text") > len(found.reference.columns)
+
+
+def _opened(folder: Path) -> tuple[Store, Registry]:
+    return (
+        Store(str(folder / "store")),
+        Registry(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts")),
+    )
 
 
 def _register(registry: Registry, reference: Reference, profile: Profile) -> None:
@@ -94,4 +108,7 @@ def _night(
         night.log({"drift_columns": 0.0}, tags={record.VERDICTS["drift"]: "ok"})
 
 
-main(Path(sys.argv[1]))
+if sys.argv[1] == "prepare":
+    prepare(Path(sys.argv[2]))
+else:
+    night(Path(sys.argv[2]), int(sys.argv[3]))
