@@ -177,6 +177,8 @@ def add(*profiles: Profile) -> Profile:
     Raises ValueError where their bins differ.
     """
     first = profiles[0]
+    if len(profiles) == 1:
+        return first
     for other in profiles[1:]:
         require_same_bins(first, other)
     counts = np.array([each.cells for each in profiles]).sum(axis=0).tolist()
