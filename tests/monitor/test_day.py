@@ -92,6 +92,12 @@ def test_a_day(tmp_path: Path, logged: Path, make_spec: Any) -> None:
     judged_night = night_drift(registry, store, spec, window)
     found = judged_night.drift
     assert (found.status, {*found.drifted} - {"prediction"}) == ("alarm", {"x", "score"})
+    # What was drawn is kept, and read by whoever judges the day again.
+    kept = {key: store.read_bytes(key) for key in store.keys("nulls")}
+    assert kept
+    assert {key.rpartition("/")[0] for key in kept} == {f"nulls/churn/{trained.version}"}
+    assert night_drift(registry, store, spec, window).drift == found
+    assert {key: store.read_bytes(key) for key in store.keys("nulls")} == kept
     rows_as_read = day_rows(store, "churn", DAY)
     assert drift(registry, spec, trained.version, rows_as_read).status == "alarm"
 
