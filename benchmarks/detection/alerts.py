@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -31,9 +31,9 @@ class Peer:
             text=True,
         )
 
-    def alerts(self, batch: Batch, faults: Sequence[str], most: int) -> dict[str, list[bool]]:
-        """Whether any column of a window raised an alert, of the first `most` of each fault."""
-        chosen = {name: batch.windows[name][:most] for name in faults}
+    def alerts(self, batch: Batch, most: Mapping[str, int]) -> dict[str, list[bool]]:
+        """Whether any column of a window raised an alert, of the first so many of each fault."""
+        chosen = {name: batch.windows[name][:some] for name, some in most.items() if some}
         with tempfile.TemporaryDirectory(dir=WORK) as folder:
             batch.reference.to_parquet(Path(folder) / "reference.parquet")
             every = [window for windows in chosen.values() for window in windows]
@@ -42,12 +42,6 @@ class Peer:
             found = self._ask([folder, batch.n])
         answers = iter(found)
         return {name: [bool(next(answers)) for _ in windows] for name, windows in chosen.items()}
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait(timeout=60)
 
     def _ask(self, question: object) -> list[object]:
         assert self._process.stdin

@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from benchmarks.common import Goal, Row, at_least, at_most, number
+from benchmarks.common import Row, at_least, at_most, number
+from benchmarks.detection.cells import MATCHED, PEERS, Cell
 from benchmarks.detection.faults import FAULTS
-from benchmarks.detection.ours import Judged
 from benchmarks.detection.windows import NONE
 
 NOMINAL = (365, 100)
 DETECTED = 98.0
-MATCHED = ("nannyml", 100)
-"""The peer that changed windows are compared with, and their rows."""
+JUDGED = 500
+"""Rows from which on nearly every change must be found."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Seen:
-    """By population, rows and fault: what ours said; by peer too: its alerts, ours beside them."""
+    """All cells of population and rows."""
 
-    ours: dict[tuple[str, int, str], list[Judged]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    peers: dict[tuple[str, str, int, str], list[bool]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    beside: dict[tuple[str, str, int, str], list[Judged]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    failed: dict[str, str] = field(default_factory=dict)
+    cells: list[Cell]
 
     @property
     def sizes(self) -> list[int]:
         """Rows of the windows."""
-        return sorted({n for _, n, _ in self.ours})
+        return sorted({cell.n for cell in self.cells})
 
-    @property
-    def names(self) -> list[str]:
-        """The populations."""
-        return list(dict.fromkeys(name for name, _, _ in self.ours))
+    def of(self, n: int, fault: str) -> list[Cell]:
+        """The cells of n rows in which windows have this fault."""
+        return [cell for cell in self.cells if cell.n == n and cell.ours.get(fault)]
 
-    def asked(self, n: int, fault: str) -> list[str]:
-        """The peers that have seen windows of n rows with this fault."""
-        return list(dict.fromkeys(key[0] for key in self.peers if key[2:] == (n, fault)))
+    def failed(self, peer: str) -> str | None:
+        """Why a peer could not be asked, where it could not."""
+        return next((cell.failed[peer] for cell in self.cells if peer in cell.failed), None)
 
 
 def alarm_rows(seen: Seen) -> list[Row]:
     """False alarms, as multiples of what is promised."""
     rows = []
     for once in NOMINAL:
-        chances = {
-            (name, n): [one.chance for one in seen.ours[name, n, NONE]]
-            for name in seen.names
-            for n in seen.sizes
+        rates = {
+            f"{cell.population}, {cell.n} rows": _rate(cell, once) * once for cell in seen.cells
         }
-        above = [
-            one.above_floor for key, found in seen.ours.items() if key[2] == NONE for one in found
-        ]
-        rates = {key: _share(value <= 1 / once for value in each) for key, each in chances.items()}
-        pooled = _share(value <= 1 / once for each in chances.values() for value in each)
+        every = [one for cell in seen.cells for one in cell.ours[NONE]]
+        pooled = _share(one.chance <= 1 / once for one in every)
         worst = max(rates, key=lambda key: rates[key])
-        windows = sum(map(len, chances.values()))
-        said = f"{windows:,} windows in {len(rates)} cells of population and rows"
+        said = f"{len(every):,} windows in {len(rates)} cells of population and rows"
+        each = "; ".join(f"{key} {number(rate)}" for key, rate in rates.items())
         name = f"false alarms at 1/{once}, without the floor"
         rows += [
             Row(f"{name}: pooled, at least", pooled * once, "× nominal", at_least(0.5), note=said),
@@ -75,16 +59,10 @@ def alarm_rows(seen: Seen) -> list[Row]:
                 _alerts(seen) if once == NOMINAL[0] else {},
                 "% of windows",
             ),
-            Row(
-                f"{name}: largest cell",
-                rates[worst] * once,
-                "× nominal",
-                at_most(2.5),
-                note=f"{worst[0]}, {worst[1]} rows, {len(chances[worst]):,} windows",
-            ),
+            Row(f"{name}: largest cell", rates[worst], "× nominal", at_most(2.5), note=each),
             Row(
                 f"false alarms at 1/{once}, with the floor: pooled",
-                _share(value <= 1 / once for value in above) * once,
+                _share(one.above_floor <= 1 / once for one in every) * once,
                 "× nominal",
                 at_most(1),
             ),
@@ -92,92 +70,90 @@ def alarm_rows(seen: Seen) -> list[Row]:
     return rows
 
 
+def _rate(cell: Cell, once: int) -> float:
+    return _share(one.chance <= 1 / once for one in cell.ours[NONE])
+
+
 def _alerts(seen: Seen) -> dict[str, float | str]:
     """The peers' share of windows without drift that raise an alert, in their cells."""
-    found: dict[str, float | str] = dict(seen.failed)
-    for peer in dict.fromkeys(key[0] for key in seen.peers):
-        cells = [
-            100 * _share(raised) for key, raised in seen.peers.items() if key[0::3] == (peer, NONE)
-        ]
-        found[f"{peer}, least of its cells"] = min(cells)
-        found[f"{peer}, most of its cells"] = max(cells)
+    found: dict[str, float | str] = {}
+    for peer in PEERS:
+        cells = [each for cell in seen.cells if (each := cell.peers.get(peer, {}).get(NONE))]
+        if cells:
+            found[f"{peer}, least of its cells"] = 100 * min(map(_share, cells))
+            found[f"{peer}, most of its cells"] = 100 * max(map(_share, cells))
+            found[f"{peer}, windows asked"] = f"{sum(map(len, cells)):,} windows"
+        elif why := seen.failed(peer):
+            found[peer] = why
     return found
 
 
 def detection_rows(seen: Seen) -> list[Row]:
-    """The share of changed windows that are found at 1/365, pooled over the populations."""
+    """The share of changed windows that are found at 1/365, in the population where it is least."""
     rows = []
     for n in seen.sizes:
         for fault in FAULTS:
-            cells = {
-                name: seen.ours[name, n, fault.name]
-                for name in seen.names
-                if seen.ours[name, n, fault.name]
-            }
-            every = [one for cell in cells.values() for one in cell]
-            each = ", ".join(
-                f"{name} {number(100 * _share(one.chance <= 1 / 365 for one in cell))}"
-                for name, cell in cells.items()
+            cells = seen.of(n, fault.name)
+            if not cells:
+                continue
+            shares = {cell.population: _found(cell, fault.name) for cell in cells}
+            every = [one for cell in cells for one in cell.ours[fault.name]]
+            each = ", ".join(f"{name} {number(share)}" for name, share in shares.items())
+            floor = ", ".join(
+                number(100 * _share(one.above_floor <= 1 / 365 for one in cell.ours[fault.name]))
+                for cell in cells
             )
-            with_floor = 100 * _share(one.above_floor <= 1 / 365 for one in every)
             rows.append(
                 Row(
-                    f"{fault.name}, {n} rows: found at 1/365",
-                    100 * _share(one.chance <= 1 / 365 for one in every),
+                    f"{fault.name}, {n} rows: found at 1/365, least of the populations",
+                    min(shares.values()),
                     "%",
-                    at_least(DETECTED) if n >= 500 else None,
-                    {
-                        peer: 100
-                        * _share(
-                            raised
-                            for name in seen.names
-                            for raised in seen.peers.get((peer, name, n, fault.name), [])
-                        )
-                        for peer in seen.asked(n, fault.name)
-                    },
-                    "% at its defaults",
-                    note=f"{len(every)} windows; {each}; with the floor: {number(with_floor)}",
+                    at_least(DETECTED) if n >= JUDGED else None,
+                    note=f"{len(every)} windows; {each}; with the floor: {floor}",
                 )
             )
     return rows
 
 
+def _found(cell: Cell, fault: str) -> float:
+    return 100 * _share(one.chance <= 1 / 365 for one in cell.ours[fault])
+
+
 def matched_rows(seen: Seen) -> list[Row]:
-    """Both at the peer's own rate of false alarms in each population, on the same windows."""
+    """Both at the peer's own rate of false alarms, cell by cell, on the same windows."""
     peer, n = MATCHED
     rows = []
-    limits = {name: _matched(seen, peer, name, n) for name in seen.names}
     for fault in FAULTS:
-        ours, theirs = [], []
-        for name in seen.names:
-            key = (peer, name, n, fault.name)
-            ours += [one.chance <= limits[name] for one in seen.beside[key]]
-            theirs += seen.peers[key]
-        goal: Goal = at_least(100 * _share(theirs))
-        rows.append(
-            Row(
-                f"{fault.name}, {n} rows: found at {peer}'s rate of false alarms",
-                100 * _share(ours),
-                "%",
-                goal,
-                {peer: seen.failed.get(peer, 100 * _share(theirs))},
-                "%",
-                f"{len(ours)} windows",
-                complete=bool(theirs),
+        for cell in seen.of(n, fault.name):
+            theirs = cell.peers.get(peer, {}).get(fault.name, [])
+            limit = _matched(cell, peer)
+            ours = [one.chance <= limit for one in cell.beside.get(peer, {}).get(fault.name, [])]
+            said = 100 * _share(theirs)
+            rows.append(
+                Row(
+                    f"{fault.name}, {n} rows, {cell.population}: found at {peer}'s rate of false "
+                    "alarms",
+                    100 * _share(ours),
+                    "%",
+                    at_least(said),
+                    {peer: cell.failed.get(peer, said)},
+                    "%",
+                    f"{len(ours)} windows; {peer} alarms on "
+                    f"{100 * _share(cell.peers.get(peer, {}).get(NONE, [])):.1f} % without drift",
+                    complete=bool(theirs),
+                )
             )
-        )
     return rows
 
 
-def _matched(seen: Seen, peer: str, name: str, n: int) -> float:
+def _matched(cell: Cell, peer: str) -> float:
     """The chance at which as many of our windows without drift alarm as of the peer's."""
-    raised = seen.peers[peer, name, n, NONE]
-    rate = _share(raised)
-    chances = sorted(one.chance for one in seen.ours[name, n, NONE])
+    rate = _share(cell.peers.get(peer, {}).get(NONE, []))
+    chances = sorted(one.chance for one in cell.ours[NONE])
     allowed = int(rate * len(chances))
     return chances[allowed - 1] if allowed else chances[0] * 0.999
 
 
-def _share(found: Iterable[bool] | Sequence[bool]) -> float:
+def _share(found: Iterable[bool]) -> float:
     listed = list(found)
     return sum(map(bool, listed)) / len(listed) if listed else 0.0
