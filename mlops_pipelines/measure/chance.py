@@ -26,3 +26,17 @@ def _noncentrality(cells: int, alpha: float, power: float) -> float:
 
     degrees = max(1, cells - 1)
     return float(chndtrinc(chdtri(degrees, alpha), degrees, 1 - power))
+
+
+def one_sided(alpha: float) -> float:
+    """Standard deviations that a normal value exceeds on one given side with chance `alpha`."""
+    from scipy.special import ndtri
+
+    return float(-ndtri(alpha))
+
+
+def student(alpha: float, degrees: int) -> float:
+    """The same of a mean whose standard deviation rests on `degrees` + 1 values."""
+    from scipy.special import stdtrit
+
+    return float(-stdtrit(max(1, degrees), alpha))

@@ -50,13 +50,17 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class Together:
-    """Several windows added up and judged as one: how many, their rows, and what they show."""
+    """Several windows added up and judged as one: how many, their rows, and what they show.
+
+    `detectable` is the distance that so many rows show four times in five.
+    """
 
     windows: int
     rows: int
     columns: tuple[ColumnDrift, ...]
     largest: float
     threshold: float
+    detectable: float = 1.0
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -126,8 +130,9 @@ def drift_verdict(
     is significant at false_alarms_per_year / windows_per_year over all columns and statistics
     together. A column of `directions` ("up", "down") counts only if its values moved that way.
     Fewer than `min_rows` rows are never an alarm. Without an alarm, a window whose rows would have
-    missed a drift of `visible` (the floor unless given) is `insufficient_data` and not `ok`. The
-    same profiles always give the same verdict.
+    missed a drift of `visible` (the floor unless given) is `insufficient_data` and not `ok`, unless
+    the windows that are judged together would have shown it. The same profiles always give the
+    same verdict.
 
     `accepted` are earlier windows in which nothing was wrong, newest last: they show, beside the
     reference's own blocks, how much windows differ by nature. With `recent`, the windows before
@@ -198,7 +203,7 @@ def _verdict(ask: _Question, window: Profile, alpha: float) -> Verdict:
     n, m = reference.n, window.n
     found = _judged(ask, window, alpha) if min(n, m) >= ask.min_rows else None
     strictest = alpha / max(1, len(reference.columns)) if found is None else 10**-found.limit
-    cells = max((sum(map(bool, column.counts)) for column in reference.columns), default=2)
+    cells = _cells(reference)
     needed = rows_to_show(ask.visible, cells, strictest)
     rows_needed = _window_rows(needed, n, ask.min_rows)
     detectable = distance_shown(n * m / (n + m), cells, strictest) if n and m else 1.0
@@ -236,6 +241,11 @@ def _verdict(ask: _Question, window: Profile, alpha: float) -> Verdict:
         return verdict("insufficient_data", f"{reason}{rows_needed} rows", columns)
     reason = f"none of {len(columns)} columns drifted; {detectable:.2f} would have been seen"
     return verdict("ok", reason, columns)
+
+
+def _cells(reference: Profile) -> int:
+    """Of the column that has the most of them: its drift takes the most rows to show."""
+    return max((sum(map(bool, column.counts)) for column in reference.columns), default=2)
 
 
 def _window_rows(needed: float, n_reference: int, min_rows: int) -> int | None:
@@ -305,13 +315,26 @@ def _with_sums(ask: _Question, night: Verdict, windows: Sequence[Profile], alpha
             continue
         found = _judged(ask, total, alpha, length)
         columns = _columns(ask, total, ask.reference.profile, found)
-        sums.append(Together(length, total.n, columns, found.largest, found.limit))
+        n, m = ask.reference.profile.n, total.n
+        shown = distance_shown(n * m / (n + m), _cells(ask.reference.profile), 10**-found.limit)
+        sums.append(Together(length, m, columns, found.largest, found.limit, shown))
     night = replace(night, sums=tuple(sums))
     for each in sums:
         if night.status != "alarm" and each.drifted:
             many = f"{len(each.drifted)} of {len(each.columns)} columns drifted"
             reason = f"over {each.windows} windows together, {many}: {', '.join(each.drifted)}"
             night = replace(night, status="alarm", reason=reason)
+    if night.status == "insufficient_data":
+        # A model that few rows ask a day is judged by its week, or by its four weeks.
+        enough = [each for each in sums if each.detectable <= ask.visible]
+        if enough:
+            first = enough[0]
+            reason = (
+                f"{night.n_window} rows alone are too few; over {first.windows} windows together "
+                f"({first.rows:,} rows) none of {len(first.columns)} columns drifted; "
+                f"{first.detectable:.2f} would have been seen"
+            )
+            night = replace(night, status="ok", reason=reason)
     return night
 
 

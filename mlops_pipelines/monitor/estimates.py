@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
-from mlops_pipelines.measure.estimate import Estimate
+from mlops_pipelines.measure.chance import one_sided
+from mlops_pipelines.measure.estimate import CONFIDENCE, Estimate
 from mlops_pipelines.measure.intervals import PairedDifference
 from mlops_pipelines.measure.metrics import better, evaluate
 from mlops_pipelines.monitor.outcome import Outcome, answered, outcome
 from mlops_pipelines.monitor.previous import compare_estimated, replay
 from mlops_pipelines.monitor.track_record import ERROR, MARGIN, NOTHING, TrackRecord
+from mlops_pipelines.monitor.usual import NIGHTS_PER_YEAR
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import ERROR_DROP, IN_TARGET_UNIT, allowance
 
@@ -140,9 +142,10 @@ def estimate_day(
     """Estimate how `version` did on the `rows` of a day, and score that on the `labelled` ones.
 
     `baseline` are the metrics of its holdout. `alarm` where the estimate lies below the baseline by
-    more than the allowance, the baseline lies outside its interval, and at least
-    `track_record.ENOUGH` nights were scored; `insufficient_data` with fewer of them, with fewer
-    than spec.monitor.min_rows rows, and where the rows cannot be estimated.
+    more than the allowance, the baseline lies outside its interval (widened to the promised rate,
+    spec.monitor.false_alarms_per_year), and at least `track_record.ENOUGH` nights were scored;
+    `insufficient_data` with fewer of them, with fewer than spec.monitor.min_rows rows, and where
+    the rows cannot be estimated.
     """
     metric = watched_metric(spec)
     own = answered(spec, rows[rows["model_version"] == version], estimator.classes)
@@ -211,6 +214,8 @@ def _judged(
         return "insufficient_data", said
     fell = better(metric, limit, estimate.value) > 0
     best = estimate.high if better(metric, 1, 0) > 0 else estimate.low
+    alpha = spec.monitor.false_alarms_per_year / NIGHTS_PER_YEAR
+    best = estimate.value + (best - estimate.value) * one_sided(alpha) / CONFIDENCE
     return ("alarm" if fell and better(metric, expected, best) > 0 else "ok"), said
 
 

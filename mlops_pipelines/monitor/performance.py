@@ -18,6 +18,7 @@ from mlops_pipelines.monitor.error_slices import ErrorSlices, error_slices, most
 from mlops_pipelines.monitor.estimates import Estimated
 from mlops_pipelines.monitor.outcome import Outcome, outcome
 from mlops_pipelines.monitor.previous import Replayed, compare_realised, replay
+from mlops_pipelines.monitor.usual import DAYS, NIGHTS_PER_YEAR, UNKNOWN, Usual, fall
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.tasks import allowance
 
@@ -40,6 +41,7 @@ class Performance:
     improvement of the previous version over this one on the same rows (of the metric, or of the
     expected loss where the basis is estimated), None where they cannot be compared. `errors` says
     where it goes wrong, `worst` are the rows with the largest loss, at most 20, the worst first.
+    `days` is how many days the rows are of, where those of one alone are too few.
     """
 
     status: Status
@@ -60,6 +62,7 @@ class Performance:
     basis: Basis = "realised"
     estimated: Estimated | None = None
     coverage: DayCoverage | None = None
+    days: int = 1
 
     @property
     def provisional(self) -> bool:
@@ -81,6 +84,8 @@ class Performance:
             found[f"{self.metric}_baseline"] = self.baseline
         if self.previous_difference is not None:
             found["previous_improvement"] = self.previous_difference.improvement
+        if self.days > 1:
+            found[DAYS] = float(self.days)
         if self.coverage is not None:
             found |= self.coverage.metrics()
         if self.estimated is not None:
@@ -100,6 +105,7 @@ class Performance:
             "baseline": self.baseline,
             "limit": self.limit,
             "labelled": self.labelled,
+            "days": self.days,
             "previous": self.previous,
             "previous_improvement": None if difference is None else difference.improvement,
             "previous_interval": None if difference is None else [difference.low, difference.high],
@@ -147,12 +153,16 @@ def assess(
     classes: Sequence[Hashable] | None = None,
     estimated: Estimated | None = None,
     coverage: DayCoverage | None = None,
+    earlier: Usual = UNKNOWN,
+    days: int = 1,
 ) -> Performance:
     """Judge `version` on the labelled rows of a day, beside `previous` answering the same rows.
 
     `baseline` are the metrics of its holdout, `predictor` is the previous version's, `classes` are
     the labels in the order of the logged probabilities (those in the rows unless given). `alarm`
-    when the metric fell by more than spec.main_drop and its 95 % interval excludes the baseline.
+    when the metric fell by more than spec.main_drop, and beyond what chance and the differences of
+    `earlier` nights explain more often than spec.monitor.false_alarms_per_year; see `usual.fall`.
+    Rows of several `days` are given where those of one alone are too few.
     Where fewer than spec.monitor.min_rows rows are labelled, or the metric is undefined on them,
     the status is that of `estimated`; without it, `insufficient_data`. `coverage` says how many
     labels are in. Intervals are percentile bootstraps with a fixed seed.
@@ -184,13 +194,18 @@ def assess(
     status: Status = "insufficient_data"
     basis: Basis = "realised"
     if interval is not None and expected is not None and limit is not None:
-        fell = better(metric, limit, interval.value) > 0
-        best = interval.high if better(metric, 1, 0) > 0 else interval.low
-        status = "alarm" if fell and better(metric, expected, best) > 0 else "ok"
+        alpha = spec.monitor.false_alarms_per_year / NIGHTS_PER_YEAR
+        seen = fall(metric, interval, expected, limit, alpha, earlier)
+        status = "alarm" if seen.fell else "ok"
         why = (
             f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) "
-            f"on {labelled} labelled rows; {expected:.4g} on the holdout, limit {limit:.4g}"
+            f"on {labelled} labelled rows{_of_days(days)}; {expected:.4g} on the holdout, "
+            f"limit {limit:.4g}"
         )
+        if earlier.sentence:
+            why += f"; {earlier.sentence}"
+        if seen.over == "nights":
+            why += f"; {seen.value:.4g} over {seen.nights} nights together"
     if own.unusable:
         why += f"; {own.unusable} labels left out: they are none of the classes, or no numbers"
     if coverage is not None and coverage.provisional:
@@ -219,7 +234,12 @@ def assess(
         basis=basis,
         estimated=estimated,
         coverage=coverage,
+        days=days,
     )
+
+
+def _of_days(days: int) -> str:
+    return f" of {days} days together" if days > 1 else ""
 
 
 def _interval(spec: ModelSpec, metric: str, own: Outcome) -> tuple[Interval | None, str]:

@@ -23,11 +23,15 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
     def drift_report(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
+        from functools import partial
+
         from mlops_pipelines.monitor.day_table import connect
         from mlops_pipelines.monitor.night_drift import night_drift
         from mlops_pipelines.monitor.night_estimate import estimate_night, night_harm
+        from mlops_pipelines.monitor.predictions import day_rows
         from mlops_pipelines.monitor.profiles import references_of, window_of
         from mlops_pipelines.monitor.report import written_report
+        from mlops_pipelines.monitor.several_days import with_days_before
 
         at = Day.opened(spec, context, mlflow, store)
         asked = at.sample()
@@ -48,13 +52,17 @@ def drift_report_asset(declared: Declared) -> dg.AssetsDefinition:
         with at.step("drift", version=version):
             judged = night_drift(at.registry, at.store, spec, window)
             found = judged.drift
+            rows = asked.frame
+            if len(rows) < (enough := spec.monitor.min_rows):
+                read = partial(day_rows, at.store, spec.name)
+                rows, _ = with_days_before(read, at.day, version, enough)
             harm = night_harm(
                 at.registry,
                 spec,
                 version,
                 found.status,
                 found.drifted,
-                estimate_night(at.registry, spec, at.day, version, asked.frame),
+                estimate_night(at.registry, spec, at.day, version, rows),
                 judged.reference,
                 judged.window,
             )

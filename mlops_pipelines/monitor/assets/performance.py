@@ -35,12 +35,16 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
     def performance(
         context: dg.AssetExecutionContext, mlflow: MlflowResource, store: StoreResource
     ) -> dg.MaterializeResult:
+        from functools import partial
+
         from mlops_pipelines.monitor.coverage import day_coverage
         from mlops_pipelines.monitor.fairness import assess_fairness
         from mlops_pipelines.monitor.labels import labelled_rows
         from mlops_pipelines.monitor.night_estimate import estimate_night
         from mlops_pipelines.monitor.performance import assess
         from mlops_pipelines.monitor.predictions import day_rows
+        from mlops_pipelines.monitor.several_days import with_days_before
+        from mlops_pipelines.monitor.usual import earlier_nights, usual
         from mlops_pipelines.release.bundle import open_predictor
         from mlops_pipelines.train.snapshot import load_snapshot
 
@@ -64,6 +68,15 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
             predictor = (
                 open_predictor(at.registry, at.store, spec.name, previous) if previous else None
             )
+            covered = day_coverage(spec, asked, rows, version)
+            days = 1
+            if covered.own.rows < (enough := spec.monitor.min_rows):
+                # So few ask that no day alone could ever be judged.
+                read = partial(day_rows, at.store, spec.name)
+                asked, _ = with_days_before(read, at.day, version, enough)
+                read = partial(labelled_rows, at.store, spec.name)
+                rows, days = with_days_before(read, at.day, version, enough)
+            nights = earlier_nights(at.registry, spec.name, version, at.day, spec.main_metric)
             estimated = estimate_night(
                 at.registry,
                 spec,
@@ -83,7 +96,9 @@ def performance_asset(declared: Declared) -> dg.AssetsDefinition:
                 previous,
                 classes=snapshot.classes,
                 estimated=estimated,
-                coverage=day_coverage(spec, asked, rows, version),
+                coverage=covered,
+                earlier=usual(nights, at.day),
+                days=days,
             )
             fairness = assess_fairness(spec, rows, version, classes=snapshot.classes)
             if fairness is not None:
