@@ -31,10 +31,10 @@ FULL = Sizes(
     unchanged=50,
     changed=10,
     sparse=4,
-    compared=Asked(references=10, unchanged=50, changed=10),
-    nannyml=Asked(references=10, unchanged=10),
+    compared=Asked(references=10, unchanged=30, changed=10),
+    nannyml=Asked(references=3, unchanged=10),
     # It takes seconds a window, and no goal speaks of it.
-    evidently=Asked(references=4, unchanged=5),
+    evidently=Asked(references=2, unchanged=4),
 )
 QUICK = Sizes(
     references=10,
