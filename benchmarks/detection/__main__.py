@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.common import WORK, Row, machine, result, say, table, write_result
 from benchmarks.detection.alerts import PEERS as REQUIREMENTS
-from benchmarks.detection.cells import PEERS, Asked, Cell, Sizes, look
+from benchmarks.detection.cells import PEERS, Asked, Cell, Sizes, kept_in, look
 from benchmarks.detection.figures import Seen, alarm_rows, detection_rows, matched_rows
 from benchmarks.detection.populations import populations
 from benchmarks.detection.windows import NONE
@@ -94,11 +94,13 @@ def _look(names: list[str], sizes: Sizes, workers: int) -> list[Cell]:
     # The cells use the cores, not the algebra inside each of them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Asked for once: what is changed while this runs is not what it looks at.
+    folder = kept_in(sizes)
     cells: dict[tuple[str, int], Cell] = {}
     wanted = [(name, n) for n in SIZES for name in names]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=workers, mp_context=spawn) as pool:
-        asked = {pool.submit(look, name, n, sizes): (name, n) for name, n in wanted}
+        asked = {pool.submit(look, name, n, sizes, folder): (name, n) for name, n in wanted}
         for done in as_completed(asked):
             cell, kept = done.result()
             cells[asked[done]] = cell

@@ -77,19 +77,19 @@ class Cell:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
-def path_of(population: str, n: int, sizes: Sizes) -> Path:
-    """Where this cell is kept; another place when the sizes or the code of the verdict change."""
+def kept_in(sizes: Sizes) -> Path:
+    """Where the cells are kept; another folder when sizes or the code of the verdict change."""
     found = hashlib.sha256(json.dumps(asdict(sizes)).encode())
     for folder in ("mlops_pipelines/measure", "benchmarks/detection"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path.name not in ("__main__.py", "figures.py"):
                 found.update(path.read_bytes())
-    return WORK / "detection" / found.hexdigest()[:12] / f"{population}-{n}.json"
+    return WORK / "detection" / found.hexdigest()[:12]
 
 
-def look(population: str, n: int, sizes: Sizes) -> tuple[Cell, bool]:
+def look(population: str, n: int, sizes: Sizes, folder: Path) -> tuple[Cell, bool]:
     """The cell as it is kept, or looked at now and kept; and whether it was kept already."""
-    path = path_of(population, n, sizes)
+    path = folder / f"{population}-{n}.json"
     if path.exists():
         return _read(json.loads(path.read_text("utf-8"))), True
     cell = _look(population, n, sizes)

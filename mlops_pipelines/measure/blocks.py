@@ -144,14 +144,19 @@ def restricted(profile: Profile, names: frozenset[str]) -> Profile:
 
 
 def observe(
-    reference: Profile, own: Sequence[Profile], accepted: Sequence[Profile], together: int = 1
+    reference: Profile,
+    own: Sequence[Profile],
+    accepted: Sequence[Profile],
+    together: int = 1,
+    windows: int = 1,
 ) -> Observed | None:
     """Blocks of the reference's own and accepted windows; None where there are fewer than eight.
 
-    So many of them as stand for one window are taken `together`, unless too few would be left.
+    What is judged is a sum of so many `windows`: as many of the accepted ones are taken together,
+    and of its own as many as are as long, unless too few would be left.
     """
     blocks, inside = [*own, *accepted], len(own)
-    runs = [*_runs(own, together), *_runs(accepted, together)]
+    runs = [*_runs(own, together), *_runs(accepted, windows)]
     if len(runs) >= MIN_BLOCKS:
         blocks, inside = runs, len(own) // together
     if len(blocks) < MIN_BLOCKS:

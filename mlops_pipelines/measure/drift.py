@@ -52,7 +52,8 @@ class ColumnDrift:
 class Together:
     """Several windows added up and judged as one: how many, their rows, and what they show.
 
-    `detectable` is the distance that so many rows show four times in five.
+    `detectable` is the distance that so many rows show four times in five, `attainable` the rate of
+    false alarms that the `blocks` it was judged by can promise.
     """
 
     windows: int
@@ -61,6 +62,8 @@ class Together:
     largest: float
     threshold: float
     detectable: float = 1.0
+    attainable: float = 0.0
+    blocks: int = 0
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -190,7 +193,8 @@ class _Question:
     def observed(self, windows: int = 1) -> Observed | None:
         """The blocks by which so many windows are judged."""
         together = max(1, round(windows / self.windows_per_block))
-        return observe(self.reference.profile, self.reference.blocks, self.accepted, together)
+        own = self.reference.blocks
+        return observe(self.reference.profile, own, self.accepted, together, windows)
 
     @property
     def each_floor(self) -> list[float]:
@@ -317,7 +321,8 @@ def _with_sums(ask: _Question, night: Verdict, windows: Sequence[Profile], alpha
         columns = _columns(ask, total, ask.reference.profile, found)
         n, m = ask.reference.profile.n, total.n
         shown = distance_shown(n * m / (n + m), _cells(ask.reference.profile), 10**-found.limit)
-        sums.append(Together(length, m, columns, found.largest, found.limit, shown))
+        carried = (found.attainable, found.blocks)
+        sums.append(Together(length, m, columns, found.largest, found.limit, shown, *carried))
     night = replace(night, sums=tuple(sums))
     for each in sums:
         if night.status != "alarm" and each.drifted:
@@ -334,7 +339,14 @@ def _with_sums(ask: _Question, night: Verdict, windows: Sequence[Profile], alpha
                 f"({first.rows:,} rows) none of {len(first.columns)} columns drifted; "
                 f"{first.detectable:.2f} would have been seen"
             )
-            night = replace(night, status="ok", reason=reason)
+            night = replace(
+                night,
+                status="ok",
+                reason=reason,
+                attainable=first.attainable,
+                blocks=first.blocks,
+                unit=ask.reference.unit,
+            )
     return night
 
 

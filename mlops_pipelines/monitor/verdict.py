@@ -108,9 +108,11 @@ class Drift:
         ]
         for each in found.sums:
             named = f"drifted: {', '.join(each.drifted)}" if each.drifted else "no column drifted"
+            carried = f"; {each.blocks} such carry 1 in {1 / each.attainable:,.0f}"
             lines.append(
                 f"Over {each.windows} windows together ({each.rows:,} rows), {_cell(named)}: "
-                f"{each.largest:.1f} of {each.threshold:.1f} decades."
+                f"{each.largest:.1f} of {each.threshold:.1f} decades"
+                f"{carried if each.blocks else ''}."
             )
         changed = [each.column for each in found.previous if each.significant]
         if found.previous:
