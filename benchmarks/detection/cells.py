@@ -89,15 +89,26 @@ def kept_in(sizes: Sizes) -> Path:
 
 def look(population: str, n: int, sizes: Sizes, folder: Path) -> tuple[Cell, bool]:
     """The cell as it is kept, or looked at now and kept; and whether it was kept already."""
-    path = folder / f"{population}-{n}.json"
-    if path.exists():
-        return _read(json.loads(path.read_text("utf-8"))), True
+    found = read(population, n, folder)
+    if found is not None:
+        return found, True
     cell = _look(population, n, sizes)
+    path = _path(population, n, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     scratch.write_text(json.dumps(_written(cell)), "utf-8")
     scratch.replace(path)
     return cell, False
+
+
+def read(population: str, n: int, folder: Path) -> Cell | None:
+    """The cell as it is kept; None where it is not."""
+    path = _path(population, n, folder)
+    return _read(json.loads(path.read_text("utf-8"))) if path.exists() else None
+
+
+def _path(population: str, n: int, folder: Path) -> Path:
+    return folder / f"{population}-{n}.json"
 
 
 def _look(name: str, n: int, sizes: Sizes) -> Cell:
