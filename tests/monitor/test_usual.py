@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mlops_pipelines import record
 from mlops_pipelines.measure.intervals import Interval
 from mlops_pipelines.monitor.several_days import with_days_before
-from mlops_pipelines.monitor.usual import UNKNOWN, Night, Usual, fall, usual
+from mlops_pipelines.monitor.usual import UNKNOWN, Night, Usual, earlier_nights, fall, usual
 
 BASELINE, LIMIT, ALPHA = 0.80, 0.75, 1 / 365
 FIRST = date(2026, 1, 1)
@@ -124,3 +126,28 @@ def test_a_day_of_few_rows_is_taken_together_with_those_before_it() -> None:
     assert set(rows.loc[rows["model_version"] == 2, "day"]) == {"2026-01-09"}
     alone, one = with_days_before(read, "2026-01-02", 1, 50)
     assert (len(alone), one) == (24, 1)
+
+
+def test_nights_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    """Of this version, before this day, with a realised value; an alarm is no sound night."""
+    from mlops_pipelines.train.registry import Registry
+
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts"))
+    assert earlier_nights(registry, "churn", 1, "2026-01-05", "roc_auc") == []
+    shown = {"labelled": 200.0, "roc_auc": 0.9, "roc_auc_low": 0.9, "roc_auc_high": 0.939}
+    for day, version, metrics, status in (
+        ("2026-01-02", 1, {**shown, "days_together": 2.0}, "ok"),
+        ("2026-01-01", 1, shown, "alarm"),
+        ("2026-01-03", 1, {"labelled": 3.0, "roc_auc": 0.5}, "insufficient_data"),
+        ("2026-01-04", 2, shown, "ok"),
+        ("2026-01-05", 1, shown, "ok"),
+    ):
+        with registry.night("churn", day, version) as night:
+            night.log(metrics, tags={record.VERDICTS["performance"]: status})
+    found = earlier_nights(registry, "churn", 1, "2026-01-05", "roc_auc")
+    assert [(each.day, each.days, each.sound) for each in found] == [
+        ("2026-01-01", 1, False),
+        ("2026-01-02", 2, True),
+    ]
+    assert (found[0].value, found[0].rows) == (0.9, 200.0)
+    assert found[0].error == pytest.approx(0.039 / 2 / 1.96, rel=1e-3)
