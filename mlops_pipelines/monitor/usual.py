@@ -120,7 +120,8 @@ def fall(
     the baseline nor beyond the limit: what production showed from its first night on is no fall,
     unless it lies beyond what was allowed. Nights differ from each other by more than their rows
     explain; the nights together are taken to share such a difference. They count only where the
-    night itself lies beyond the limit too, so that they are silent as soon as a dip is over.
+    night itself lies beyond the limit too, and without those that fell by themselves, so that they
+    are silent as soon as a dip is over.
     """
     if better(metric, limit, shown.value) <= 0:
         return Fall(False)
@@ -142,7 +143,10 @@ def fall(
     now = Night("", shown.value, abs(best - shown.value) / CONFIDENCE, float(shown.n))
     if clear(now.value, now.error):
         return Fall(True, "night", 1, now.value)
-    together = [*earlier.recent, now]
+    # A night that fell by itself was told of by itself; with it, the nights after a dip would
+    # still look bad.
+    together = [night for night in earlier.recent if not clear(night.value, night.error)]
+    together.append(now)
     if len(together) > 1:
         weights = np.array([night.rows for night in together])
         weights /= weights.sum()

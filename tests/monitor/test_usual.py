@@ -77,6 +77,15 @@ def test_a_night_within_the_limit_is_silent_whatever_was_before() -> None:
     assert not fall("accuracy", shown(0.76), BASELINE, LIMIT, ALPHA, usual(dip, "2026-01-07")).fell
 
 
+def test_nights_after_a_dip_are_not_judged_by_it() -> None:
+    """The value of a usual night that is a little beyond the limit, after six very bad ones."""
+    nights = [night(place, 0.80 + 0.01 * (-1) ** place) for place in range(30)]
+    nights += [night(place, 0.55, sound=False) for place in range(30, 36)]
+    before = usual(nights, "2026-02-06")
+    assert len(before.recent) == 6
+    assert not fall("accuracy", shown(0.745), BASELINE, LIMIT, ALPHA, before).fell
+
+
 def test_usual_is_never_better_than_the_holdout_nor_beyond_the_limit() -> None:
     better = Usual(30, 0.9)
     assert not fall("accuracy", shown(0.745), BASELINE, LIMIT, ALPHA, better).fell
