@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -57,6 +58,12 @@ def main() -> int:
         "--workers", type=int, default=os.cpu_count() or 1, help="cells at once (one per core)"
     )
     parser.add_argument(
+        "--cell",
+        nargs=2,
+        metavar=("POPULATION", "ROWS"),
+        help="look at this one only and keep it, for a run in parts",
+    )
+    parser.add_argument(
         "--kept", action="store_true", help="look at nothing more: the table of the cells so far"
     )
     given = parser.parse_args()
@@ -64,6 +71,9 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     names = [each.name for each in populations()]
+    if given.cell:
+        _look([given.cell[0]], sizes, 1, [int(given.cell[1])])
+        return 0
     seen = Seen(_kept(names, sizes) if given.kept else _look(names, sizes, given.workers))
     if not seen.cells:
         say("no cell is kept of these sizes and this code; run it without --kept")
@@ -99,7 +109,7 @@ def _kept(names: list[str], sizes: Sizes) -> list[Cell]:
     return [cell for cell in found if cell is not None]
 
 
-def _look(names: list[str], sizes: Sizes, workers: int) -> list[Cell]:
+def _look(names: list[str], sizes: Sizes, workers: int, rows: Sequence[int] = SIZES) -> list[Cell]:
     for peer in PEERS:
         try:
             environment(REQUIREMENTS / f"{peer}.txt")
@@ -111,7 +121,7 @@ def _look(names: list[str], sizes: Sizes, workers: int) -> list[Cell]:
     # Asked for once: what is changed while this runs is not what it looks at.
     folder = kept_in(sizes)
     cells: dict[tuple[str, int], Cell] = {}
-    wanted = [(name, n) for n in SIZES for name in names]
+    wanted = [(name, n) for n in rows for name in names]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=workers, mp_context=spawn) as pool:
         asked = {pool.submit(look, name, n, sizes, folder): (name, n) for name, n in wanted}
