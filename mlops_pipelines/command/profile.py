@@ -15,8 +15,10 @@ from mlops_pipelines.errors import DataError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from mlops_pipelines.measure.drift import Verdict
+    from mlops_pipelines.measure.null import Reference
     from mlops_pipelines.measure.profile import ColumnProfile, Profile
     from mlops_pipelines.measure.window import WindowProfile
+    from mlops_pipelines.spec import ModelSpec
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -101,7 +103,7 @@ def verdict(file: Path, reference: str, as_json: bool) -> None:
     from mlops_pipelines.measure.window import add
 
     found = _windows(file, _read(file))
-    model, version, profile, often = _reference(reference)
+    model, version, opened, spec = _reference(reference)
     if model is not None and any(window.model != model for window in found):
         raise DataError(f"{file}: is of {found[0].model}, the reference is of {model}")
     if version is not None:
@@ -112,7 +114,7 @@ def verdict(file: Path, reference: str, as_json: bool) -> None:
         window = add(found)
     except (DataError, ValueError) as error:
         raise DataError(f"{file}: {error}") from error
-    judged = _judge(file, reference, profile, window, often)
+    judged = _judge(file, reference, opened, window, spec)
     told = {
         "file": str(file),
         "model": window.model,
@@ -161,8 +163,10 @@ def _counted(model: str, days: Sequence[str]) -> list[WindowProfile]:
     return [window for day in days for window in found[day]]
 
 
-def _reference(named: str) -> tuple[str | None, int | None, Profile, float]:
-    """Model, version, profile and wanted alarms a year of what the user named as reference."""
+def _reference(
+    named: str,
+) -> tuple[str | None, int | None, Profile | Reference, ModelSpec | None]:
+    """Model, version, reference and declaration of what the user named; a file has only rows."""
     from mlops_pipelines.measure.window import add
 
     path = Path(named)
@@ -170,10 +174,10 @@ def _reference(named: str) -> tuple[str | None, int | None, Profile, float]:
         text = _read(path)
         alone = _profile(text)
         if alone is not None:
-            return None, None, alone, 1
+            return None, None, alone, None
         window = add(_windows(path, text))
-        return window.model, window.version, window.whole, 1
-    from mlops_pipelines.monitor.profiles import references_of
+        return window.model, window.version, window.whole, None
+    from mlops_pipelines.monitor.verdict import open_reference
 
     model, _, number = named.partition(":")
     if number and not number.isdecimal():
@@ -183,17 +187,30 @@ def _reference(named: str) -> tuple[str | None, int | None, Profile, float]:
     version = int(number) if number else bench.registry.champion(model)
     if version is None:
         raise NotFoundError(f"{model} has no version that serves; name one: {model}:VERSION")
-    reference = references_of(bench.registry, model)(version)
-    return model, version, reference, spec.monitor.false_alarms_per_year
+    return model, version, open_reference(bench.registry, model, version), spec
 
 
 def _judge(
-    file: Path, named: str, reference: Profile, window: WindowProfile, often: float
+    file: Path,
+    named: str,
+    reference: Profile | Reference,
+    window: WindowProfile,
+    spec: ModelSpec | None,
 ) -> Verdict:
+    """As a night is judged, with what the model declares of drift; a file promises one a year."""
     from mlops_pipelines.measure.drift import drift_verdict
+    from mlops_pipelines.monitor.verdict import judge
 
+    days = (datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)).days
+    often = 1.0 if spec is None else spec.monitor.false_alarms_per_year
+    # So many windows as long as this one make a year, and one in ten of very long ones may alarm.
+    per_year = max(365 / max(1, days), 10 * often)
     try:
-        return drift_verdict(reference, window.whole, false_alarms_per_year=often)
+        if spec is not None:
+            return judge(spec, reference, window.whole, windows_per_year=per_year).verdict
+        return drift_verdict(
+            reference, window.whole, false_alarms_per_year=often, windows_per_year=per_year
+        )
     except ValueError as error:
         raise DataError(f"{file} against {named}: {error}") from error
 

@@ -215,6 +215,7 @@ def judge(
     previous: Profile | None = None,
     recent: Sequence[Profile] | None = None,
     segments: Mapping[str, Mapping[str, Profile]] | None = None,
+    windows_per_year: float = 365,
 ) -> Drift:
     """The verdict on a window's profile; see `measure.drift.drift_verdict`."""
     declared = spec.monitor.drift
@@ -223,6 +224,7 @@ def judge(
             reference,
             window,
             false_alarms_per_year=spec.monitor.false_alarms_per_year,
+            windows_per_year=windows_per_year,
             floor=declared.floor,
             floors=declared.floors,
             directions=declared.directions,

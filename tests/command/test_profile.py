@@ -172,3 +172,32 @@ def test_a_day_is_shown_exported_and_judged(project_with_a_day: Path) -> None:
         run("verdict", "site.json", "--reference", "breast_cancer:x")
     )
     assert Profile.from_json(REFERENCE.to_json()) == REFERENCE
+
+
+def test_a_version_s_own_days_and_declaration_judge_a_file(project_with_a_day: Path) -> None:
+    """Days that differ by nature are an alarm beside a bare profile, and none beside those days."""
+    from mlops_pipelines.measure.null import Reference
+    from mlops_pipelines.train.reference import REFERENCE as NAME
+
+    # MLflow remembers where a run's files lie, and the runs of these projects have one id.
+    kept = project_with_a_day.parent / f"home/artifacts/breast_cancer/{1:032}/artifacts"
+    kept.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+
+    def day(number: int) -> pd.DataFrame:
+        return rows(600, number, shift=0.6 * rng.normal())
+
+    learned = pd.concat([day(number) for number in range(60)], ignore_index=True)
+    times = pd.Series(pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(36_000) // 600, "D"))
+    bins = reference_profile(learned, COLUMNS)
+    (kept / "profile.json").write_text(bins.to_json())
+    Path("bare.json").write_text(bins.to_json())
+    one = window_like(
+        rows(600, 99, shift=0.9), bins, "breast_cancer", 1, "2026-03-01", "2026-03-02", {}
+    )
+    Path("day.json").write_text(to_json([one]))
+    for named in ("bare.json", "breast_cancer"):
+        assert ": alarm: " in run("verdict", "day.json", "--reference", named).stdout
+    (kept / NAME).write_bytes(Reference.of(learned, bins, times).to_bytes())
+    judged = run("verdict", "day.json", "--reference", "breast_cancer")
+    assert (judged.exit_code, "ok: none of 2" in judged.stdout) == (0, True), judged.output
