@@ -21,7 +21,7 @@ from benchmarks.common import WORK, Row, machine, result, say, table, write_resu
 from benchmarks.detection.alerts import PEERS as REQUIREMENTS
 from benchmarks.detection.cells import PEERS, Asked, Cell, Sizes, kept_in, look, read
 from benchmarks.detection.figures import Seen, alarm_rows, detection_rows, matched_rows
-from benchmarks.detection.populations import populations
+from benchmarks.detection.populations import names as population_names
 from benchmarks.detection.windows import NONE
 from benchmarks.environments import PeerError, environment
 
@@ -70,7 +70,7 @@ def main() -> int:
     sizes = QUICK if given.quick else FULL
     WORK.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    names = [each.name for each in populations()]
+    names = population_names()
     if given.cell:
         _look([given.cell[0]], sizes, 1, [int(given.cell[1])])
         return 0

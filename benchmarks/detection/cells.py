@@ -13,13 +13,14 @@ from typing import Any
 from benchmarks.common import ROOT, WORK
 from benchmarks.detection.alerts import Peer
 from benchmarks.detection.ours import Judged, judged, open_reference
-from benchmarks.detection.populations import populations
+from benchmarks.detection.populations import population
 from benchmarks.detection.windows import NONE, batch
 from benchmarks.environments import PeerError
 
 PEERS = ("nannyml", "evidently")
 MATCHED = ("nannyml", 100)
 """The peer that changed windows are compared with, and their rows."""
+ALARMS_AT = 500
 
 _started: dict[str, Peer] = {}
 
@@ -42,7 +43,8 @@ class Sizes:
     """References of each population, and windows of each: unchanged ones, ones with each fault.
 
     Faults are looked at on every `sparse`-th reference. The peer that is `compared` at the fewest
-    rows is asked as much as we are there; elsewhere, and the other, only how often they alarm.
+    rows is asked as much as we are there. Otherwise the peers are asked at 500 rows only, and only
+    how often they alarm: they take seconds a window.
     """
 
     references: int
@@ -57,6 +59,8 @@ class Sizes:
         """What this peer sees of windows of n rows."""
         if (peer, n) == MATCHED:
             return self.compared
+        if n != ALARMS_AT:
+            return Asked(0, 0)
         return self.nannyml if peer == "nannyml" else self.evidently
 
 
@@ -87,13 +91,13 @@ def kept_in(sizes: Sizes) -> Path:
     return WORK / "detection" / found.hexdigest()[:12]
 
 
-def look(population: str, n: int, sizes: Sizes, folder: Path) -> tuple[Cell, bool]:
+def look(name: str, n: int, sizes: Sizes, folder: Path) -> tuple[Cell, bool]:
     """The cell as it is kept, or looked at now and kept; and whether it was kept already."""
-    found = read(population, n, folder)
+    found = read(name, n, folder)
     if found is not None:
         return found, True
-    cell = _look(population, n, sizes)
-    path = _path(population, n, folder)
+    cell = _look(name, n, sizes)
+    path = _path(name, n, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     scratch.write_text(json.dumps(_written(cell)), "utf-8")
@@ -101,25 +105,25 @@ def look(population: str, n: int, sizes: Sizes, folder: Path) -> tuple[Cell, boo
     return cell, False
 
 
-def read(population: str, n: int, folder: Path) -> Cell | None:
+def read(name: str, n: int, folder: Path) -> Cell | None:
     """The cell as it is kept; None where it is not."""
-    path = _path(population, n, folder)
+    path = _path(name, n, folder)
     return _read(json.loads(path.read_text("utf-8"))) if path.exists() else None
 
 
-def _path(population: str, n: int, folder: Path) -> Path:
-    return folder / f"{population}-{n}.json"
+def _path(name: str, n: int, folder: Path) -> Path:
+    return folder / f"{name}-{n}.json"
 
 
 def _look(name: str, n: int, sizes: Sizes) -> Cell:
-    population = next(each for each in populations() if each.name == name)
+    drawn_from = population(name)
     cell = Cell(name, n)
     for number in range(sizes.references):
         faulty, which = number % sizes.sparse == 0, number // sizes.sparse
-        made = batch(population, n, number, sizes.unchanged, sizes.changed if faulty else 0)
+        made = batch(drawn_from, n, number, sizes.unchanged, sizes.changed if faulty else 0)
         began = time.monotonic()
         # One reference for all its windows: its null is drawn once.
-        reference = open_reference(made.reference, population.columns)
+        reference = open_reference(made.reference, drawn_from.columns)
         found = {fault: judged(reference, windows) for fault, windows in made.windows.items()}
         for fault, said in found.items():
             cell.ours[fault] += said

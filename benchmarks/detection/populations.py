@@ -37,24 +37,17 @@ class Population:
         )
 
 
-def populations() -> list[Population]:
+def names() -> list[str]:
     """All that can be had here; the real data only where MLOPS_REAL_DATA names their folder."""
-    found = [
-        Population("breast_cancer", _smoothed("load_breast_cancer")),
-        Population("diabetes", _smoothed("load_diabetes")),
-        Population("make_classification", _shuffled(_classification())),
-        Population("card_fraud", _shuffled(_card_fraud())),
-    ]
-    folder = os.environ.get("MLOPS_REAL_DATA")
-    if folder:
-        bank = pd.read_parquet(Path(folder) / "bank_marketing.parquet")
-        bike = pd.read_parquet(Path(folder) / "bike_sharing.parquet")
-        gone = ["event_time", "casual", "registered", "instant", "dteday", "cnt"]
-        found += [
-            Population("bank_marketing", _shuffled(bank.drop(columns=["contact_month", "y"]))),
-            Population("bike_sharing", _shuffled(bike.drop(columns=gone, errors="ignore"))),
-        ]
-    return found
+    return [*_MADE, *(_REAL if os.environ.get("MLOPS_REAL_DATA") else ())]
+
+
+def population(name: str) -> Population:
+    """The population of this name."""
+    if name in _MADE:
+        return Population(name, _MADE[name]())
+    rows = pd.read_parquet(Path(os.environ["MLOPS_REAL_DATA"]) / f"{name}.parquet")
+    return Population(name, _shuffled(rows.drop(columns=_REAL[name], errors="ignore")))
 
 
 def _shuffled(rows: pd.DataFrame) -> Draw:
@@ -103,3 +96,16 @@ def _card_fraud() -> pd.DataFrame:
     return pd.concat([module.day(day) for day in days], ignore_index=True).drop(
         columns=["event_time", "fraud"]
     )
+
+
+_MADE: dict[str, Callable[[], Draw]] = {
+    "breast_cancer": lambda: _smoothed("load_breast_cancer"),
+    "diabetes": lambda: _smoothed("load_diabetes"),
+    "make_classification": lambda: _shuffled(_classification()),
+    "card_fraud": lambda: _shuffled(_card_fraud()),
+}
+_REAL = {
+    "bank_marketing": ["contact_month", "y"],
+    "bike_sharing": ["event_time", "casual", "registered", "instant", "dteday", "cnt"],
+}
+"""Columns of the real data that no model sees."""
