@@ -163,7 +163,7 @@ def drift_verdict(
         tuple(accepted),
         min_rows,
         floor if visible is None else visible,
-        max(1.0, windows_per_year / BLOCKS_PER_YEAR.get(reference.unit, windows_per_year)),
+        BLOCKS_PER_YEAR.get(reference.unit, windows_per_year) / windows_per_year,
     )
     whole = alpha if segments is None else alpha / 2
     found = _verdict(ask, window, whole if recent is None else whole / 2)
@@ -188,11 +188,11 @@ class _Question:
     accepted: tuple[Profile, ...]
     min_rows: int
     visible: float
-    windows_per_block: float
+    blocks_per_window: float
 
     def observed(self, windows: int = 1) -> Observed | None:
         """The blocks by which so many windows are judged."""
-        together = max(1, round(windows / self.windows_per_block))
+        together = max(1, round(windows * self.blocks_per_window))
         own = self.reference.blocks
         return observe(self.reference.profile, own, self.accepted, together, windows)
 

@@ -83,3 +83,15 @@ def test_accepted_days_stand_beside_weeks_by_seven(low_traffic: Reference) -> No
     assert observed is not None
     assert {block.n for block in observed.blocks[-10:]} == {7 * 24}
     assert len(observed.blocks) == len(low_traffic.blocks) + 10
+
+
+def test_a_window_of_a_month_stands_beside_months(low_traffic: Reference) -> None:
+    """Four weeks of the reference differ less than one: what no week shows, a month does."""
+    random = np.random.default_rng(4)
+    usual = profile_like(few_a_day(random, 28, 24), low_traffic.profile)
+    moved = profile_like(few_a_day(random, 28, 24, shift=0.45), low_traffic.profile)
+    asked = {"false_alarms_per_year": 1, "windows_per_year": 13}
+    month = drift_verdict(low_traffic, usual, **asked)
+    assert (month.status, month.blocks) == ("ok", len(low_traffic.blocks) // 4)
+    assert month.attainable == pytest.approx(1 / 13)
+    assert drift_verdict(low_traffic, moved, **asked).status == "alarm"
