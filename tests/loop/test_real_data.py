@@ -47,6 +47,15 @@ def test_bike_sharing(mlops: Mlops, project_root: Path, real_data: Path) -> None
         "healthy": "ok",
     }
 
+    # With the day before, there are enough of them.
+    day = rows["event_time"].dt.strftime("%Y-%m-%d") == "2012-12-20"
+    ids = ask(address, asked[day], rows.loc[day, "event_time"])
+    label(address, ids, rows.loc[day, "cnt"])
+    night = mlops("monitor", "bike", "--day", "2012-12-20")
+    assert by_check(night)["no_degradation"] == "ok"
+    says = next(each["says"] for each in night["checks"] if each["check"] == "no_degradation")
+    assert "on 48 labelled rows of 2 days together; " in says
+
     # A month at once, as of now: a December, as one of the training days' was; days differ so.
     month = rows["event_time"].dt.strftime("%Y-%m") == "2012-12"
     ids = ask(address, asked[month])
