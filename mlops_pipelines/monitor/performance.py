@@ -41,7 +41,8 @@ class Performance:
     improvement of the previous version over this one on the same rows (of the metric, or of the
     expected loss where the basis is estimated), None where they cannot be compared. `errors` says
     where it goes wrong, `worst` are the rows with the largest loss, at most 20, the worst first.
-    `days` is how many days the rows are of, where those of one alone are too few.
+    `days` is how many days the rows are of, where those of one alone are too few; `earlier` says
+    how the version usually does.
     """
 
     status: Status
@@ -63,6 +64,7 @@ class Performance:
     estimated: Estimated | None = None
     coverage: DayCoverage | None = None
     days: int = 1
+    earlier: Usual = UNKNOWN
 
     @property
     def provisional(self) -> bool:
@@ -106,6 +108,9 @@ class Performance:
             "limit": self.limit,
             "labelled": self.labelled,
             "days": self.days,
+            "usual": self.earlier.level,
+            "usual_deviation": self.earlier.deviation,
+            "usual_nights": self.earlier.nights,
             "previous": self.previous,
             "previous_improvement": None if difference is None else difference.improvement,
             "previous_interval": None if difference is None else [difference.low, difference.high],
@@ -235,6 +240,7 @@ def assess(
         estimated=estimated,
         coverage=coverage,
         days=days,
+        earlier=earlier,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 from mlops_pipelines.monitor.performance import assess
+from mlops_pipelines.monitor.usual import Usual
 from mlops_pipelines.serve.bundle import Bundle, Column
 from mlops_pipelines.serve.predictor import Predictor
 from mlops_pipelines.serve.sklearn_model import SklearnModel
@@ -122,6 +123,26 @@ def test_a_fall_that_the_world_made_is_no_fault_of_the_version(make_spec: Any) -
     found = assess(make_spec(), rows, 3, BASELINE, coin, 2)
     assert (found.status, found.previous_clearly_better) == ("alarm", False)
     assert "version 2 is not clearly better" in found.sentence
+
+
+def test_what_the_version_usually_does_is_evidence(make_spec: Any) -> None:
+    """A fall that stands out from its rows does not from nights that differ as much by nature."""
+    rows = day(300, 0, 0.85)
+    alone = assess(make_spec(), rows, 3, BASELINE)
+    assert alone.status == "alarm"
+    wild = Usual(30, 0.95, 0.05)
+    found = assess(make_spec(), rows, 3, BASELINE, earlier=wild)
+    assert (found.value, found.status) == (alone.value, "ok")
+    assert "; 0.95 on average of 30 earlier nights" in found.sentence
+    said = found.evidence()
+    assert (said["usual"], said["usual_deviation"], said["usual_nights"]) == (0.95, 0.05, 30)
+
+
+def test_rows_of_several_days_are_said(make_spec: Any) -> None:
+    found = assess(make_spec(), day(48, 0, 0.1), 3, BASELINE, days=2)
+    assert "on 48 labelled rows of 2 days together; " in found.sentence
+    assert found.metrics()["days_together"] == 2
+    assert "days_together" not in assess(make_spec(), day(48, 0, 0.1), 3, BASELINE).metrics()
 
 
 def test_a_fall_that_few_rows_cannot_show_is_ok(make_spec: Any) -> None:
