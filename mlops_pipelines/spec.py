@@ -112,7 +112,9 @@ class Monitor(Part):
     label_delay_days: int = Field(
         0, ge=0, le=365, description="days until labels are in; that night is evaluated again then"
     )
-    false_alarms_per_year: float = Field(1, gt=0, le=365, description="what drift alarms may cost")
+    false_alarms_per_year: float = Field(
+        1, gt=0, le=365, description="what alarms of drift, and of performance, may cost each"
+    )
     drift: Drift = Field(default_factory=Drift)
     min_rows: int = Field(
         30, ge=2, description="labelled rows below which performance is insufficient_data"

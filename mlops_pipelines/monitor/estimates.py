@@ -214,7 +214,7 @@ def _judged(
         return "insufficient_data", said
     fell = better(metric, limit, estimate.value) > 0
     best = estimate.high if better(metric, 1, 0) > 0 else estimate.low
-    alpha = spec.monitor.false_alarms_per_year / NIGHTS_PER_YEAR
+    alpha = min(0.5, spec.monitor.false_alarms_per_year / NIGHTS_PER_YEAR)
     best = estimate.value + (best - estimate.value) * one_sided(alpha) / CONFIDENCE
     return ("alarm" if fell and better(metric, expected, best) > 0 else "ok"), said
 

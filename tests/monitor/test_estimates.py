@@ -230,6 +230,22 @@ def test_regression_is_estimated_from_what_is_logged(make_spec: Any) -> None:
     assert worse.status == "alarm"
 
 
+def test_an_estimate_alarms_at_the_promised_rate(make_spec: Any, version: Any) -> None:
+    """2.35 standard deviations below the baseline: nine nights in 1,000, three are one a year."""
+    estimator, _ = version
+    react = {"rollback": {"metric": "accuracy", "drop": 0.001}}
+
+    def judged(per_year: float, baseline: float) -> Estimated:
+        spec = make_spec(react=react, monitor={"false_alarms_per_year": per_year})
+        return estimate_day(spec, rows(300, 1), 3, estimator, {"accuracy": baseline}, GOOD)
+
+    shown = judged(1, 0.9).estimate
+    assert shown is not None and shown.high is not None
+    beyond = shown.value + 1.2 * (shown.high - shown.value)
+    assert (judged(1, beyond).status, judged(10, beyond).status) == ("ok", "alarm")
+    assert judged(365, beyond).status == "alarm"
+
+
 def test_a_night_from_what_mlflow_keeps(tmp_path: Path, make_spec: Any, version: Any) -> None:
     """Six nights with labels make a record; the seventh has none, and is judged by it."""
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
