@@ -135,10 +135,14 @@ class Predictor:
 
         Raises BundleError naming the columns that are missing, and ModelError.
         """
-        missing = [name for name in self.meta.names if name not in frame.columns]
+        return self.predict_columns(frame)
+
+    def predict_columns(self, columns: Mapping[str, Any] | pd.DataFrame) -> Answer:
+        """As `predict_frame`, of columns by name, each a list or an array of one length."""
+        missing = [name for name in self.meta.names if name not in columns]
         if missing:
             raise BundleError(f"{self.meta.model} v{self.meta.version}: no columns {missing}")
-        return self._model.answer_columns({name: frame[name] for name in self.meta.names})
+        return self._model.answer_columns({name: columns[name] for name in self.meta.names})
 
     def answer_golden(self, first: int | None = None) -> Answer:
         """Answer the golden rows of the bundle, or only so many of them. Raises ModelError."""

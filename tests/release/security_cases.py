@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class Answering:
         return Answer(
             predictions, (shares[:, 1] if binary else shares.max(1)).tolist(), shares.tolist()
         )
+
+    def predict_columns(self, columns: Mapping[str, Any]) -> Answer:
+        return self.predict_frame(pd.DataFrame(dict(columns)))
 
 
 def spec_of(task: str = "binary_classification", **data: Any) -> ModelSpec:

@@ -129,6 +129,10 @@ def test_text_booleans_and_nulls_stay_and_whole_numbers_stay_whole(tmp_path: Pat
         assert (moved[name].dropna() <= np.maximum(before, high).dropna()).all()
         distance = ((moved[name] - before) / numbers.spread[place]).fillna(0.0)
         np.testing.assert_allclose(came[:, place], distance)
+    row = case.holdout[numbers.names].to_numpy(dtype=np.float64)[:1]
+    alone, far = numbers.reached(row, by[:1])
+    np.testing.assert_array_equal(alone, moved[numbers.names].to_numpy(dtype=np.float64)[:1])
+    np.testing.assert_array_equal(far, came[:1])
 
 
 def test_without_numbers_there_is_nothing_to_move(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_a_frame_is_answered_as_its_rows_are(bundles: Any) -> None:
     by_rows = predictor.predict_rows(rows_of(rows))
     assert predictor.predict_frame(rows.assign(extra=1)) == by_rows
     assert predictor.predict_frame(rows.astype(object)) == by_rows
+    assert predictor.predict_columns({name: rows[name].to_numpy() for name in rows}) == by_rows
     assert by_rows.scores == [row[1] for row in by_rows.probabilities]
 
 

@@ -109,10 +109,12 @@ class _Target:
         end: float,
     ) -> None:
         self._model = model
-        self._case, self._numbers, self._row, self._far, self._end = case, numbers, row, far, end
-        self._answer = self._ask(row)[0]
+        self._case, self._numbers, self._far, self._end = case, numbers, far, end
+        self._values = {name: row[name].to_numpy() for name in row}
+        self._before = row[numbers.names].to_numpy(dtype=np.float64)
+        self._answer = self._ask(self._values)[0]
         self._questions = 0
-        self._copies: dict[int, pd.DataFrame] = {}
+        self._copies: dict[int, dict[str, np.ndarray]] = {}
         self.smallest = float("inf")
 
     def changed(self, moves: Floats) -> np.ndarray:
@@ -120,8 +122,12 @@ class _Target:
         self._questions += 1
         if time.monotonic() > self._end or self._questions > MOST_QUESTIONS:
             raise _OutOfTime
-        moved, came = self._numbers.moved(self._repeated(len(moves)), moves.astype(np.float64))
-        changed = self.differ(self._ask(moved))
+        after, came = self._numbers.reached(self._before, moves.astype(np.float64))
+        # A data frame for each question costs ten times what the model does.
+        columns = dict(self._repeated(len(moves)))
+        for place, name in enumerate(self._numbers.names):
+            columns[name] = after[:, place].astype(columns[name].dtype)
+        changed = self.differ(self._ask(columns))
         if changed.any():
             self.smallest = min(self.smallest, float(np.abs(came).max(axis=1)[changed].min()))
         return changed
@@ -146,19 +152,21 @@ class _Target:
         if not len(others):
             return None
         names = self._numbers.names
-        gap = others[names].to_numpy(dtype=np.float64) - self._row[names].to_numpy(dtype=np.float64)
+        gap = others[names].to_numpy(dtype=np.float64) - self._before
         moves = np.nan_to_num(gap / self._numbers.spread)
         nearest = moves[np.argsort(np.abs(moves).max(axis=1), kind="stable")[:CANDIDATES]]
         works = self.changed(nearest)
         return nearest[works.argmax()] if works.any() else None
 
-    def _repeated(self, times: int) -> pd.DataFrame:
+    def _repeated(self, times: int) -> dict[str, np.ndarray]:
         if times not in self._copies:
-            self._copies[times] = self._row.iloc[np.zeros(times, dtype=int)]
+            self._copies[times] = {
+                name: np.repeat(value, times) for name, value in self._values.items()
+            }
         return self._copies[times]
 
-    def _ask(self, rows: pd.DataFrame) -> np.ndarray:
-        answer = self._model.predict_frame(rows).predictions
+    def _ask(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        answer = self._model.predict_columns(columns).predictions
         return np.asarray(answer, dtype=object if self._case.classes else np.float64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,6 +21,10 @@ class Answers(Protocol):
 
     def predict_frame(self, frame: pd.DataFrame) -> Answer:
         """Answer the rows of a data frame."""
+        ...
+
+    def predict_columns(self, columns: Mapping[str, Any]) -> Answer:
+        """Answer the rows of columns, arrays of one length."""
         ...
 
 
@@ -120,14 +125,17 @@ class Numbers:
         Nulls stay nulls, and whole numbers whole.
         """
         before = rows[self.names].to_numpy(dtype=np.float64)
-        after = before + by * self.spread
-        after = np.where(self.whole & (before == np.floor(before)), np.round(after), after)
-        after = np.clip(after, np.minimum(self.low, before), np.maximum(self.high, before))
-        after = np.where(np.isnan(before), before, after)
+        after, came = self.reached(before, by)
         # Built anew: assigning column by column costs more than asking the model.
         columns = {name: rows[name].array for name in rows}
         for place, name in enumerate(self.names):
             columns[name] = after[:, place].astype(rows[name].dtype)
-        return pd.DataFrame(columns, index=rows.index), np.nan_to_num(
-            (after - before) / self.spread
-        )
+        return pd.DataFrame(columns, index=rows.index), came
+
+    def reached(self, before: Floats, by: Floats) -> tuple[Floats, Floats]:
+        """Where numbers (n or 1, k) come to, moved `by` (n, k) spreads, and how far that is."""
+        after = before + by * self.spread
+        after = np.where(self.whole & (before == np.floor(before)), np.round(after), after)
+        after = np.clip(after, np.minimum(self.low, before), np.maximum(self.high, before))
+        after = np.where(np.isnan(before), before, after)
+        return after, np.nan_to_num((after - before) / self.spread)
