@@ -59,20 +59,35 @@ class Daemon:
     def automate(self) -> list[tuple[str, str | None]]:
         """Evaluate the automation conditions once: the (asset, partition) that are asked for."""
         import dagster as dg
-
-        found = dg.evaluate_automation_conditions(
-            self.defs,
-            self.instance,
-            asset_selection=dg.AssetSelection.groups(self.model),
-            cursor=self._automation,
+        from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
+        from dagster._core.definitions.automation_tick_evaluation_context import (
+            AutomationTickEvaluationContext,
         )
-        self._automation = found.cursor
-        keys = {result.key for result in found.results if isinstance(result.key, dg.AssetKey)}
-        return [
-            (key.to_user_string(), partition)
-            for key in sorted(keys)
-            for partition in sorted(found.get_requested_partitions(key), key=str)
-        ]
+
+        # What the daemon itself evaluates with: Dagster's function for tests reads the partitions
+        # anew a hundred times over.
+        cursor = self._automation or AssetDaemonCursor.empty()
+        tick = AutomationTickEvaluationContext(
+            evaluation_id=cursor.evaluation_id + 1,
+            instance=self.instance,
+            asset_graph=self.defs.resolve_asset_graph(),
+            cursor=cursor,
+            materialize_run_tags={},
+            observe_run_tags={},
+            auto_observe_asset_keys=set(),
+            asset_selection=dg.AssetSelection.groups(self.model),
+            logger=logging.getLogger("dagster.automation"),
+            emit_backfills=False,
+        )
+        requests, self._automation, _ = tick.evaluate()
+        return sorted(
+            (
+                (key.to_user_string(), request.partition_key)
+                for request in requests
+                for key in request.asset_selection or []
+            ),
+            key=str,
+        )
 
 
 @contextmanager
