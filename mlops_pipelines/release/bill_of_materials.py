@@ -23,6 +23,7 @@ from mlops_pipelines.release.lock import canonical, pin, requirements
 from mlops_pipelines.release.signing import sign_file
 from mlops_pipelines.spec import ModelSpec
 from mlops_pipelines.train.facts import RECORD
+from mlops_pipelines.train.late_grammar import build_late
 
 if TYPE_CHECKING:
     from cyclonedx.model import Property
@@ -118,6 +119,7 @@ def invalid(text: str) -> str:
 
     One line: where, and which rule; empty where the document is valid.
     """
+    build_late()
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 

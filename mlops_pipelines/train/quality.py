@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
+from mlops_pipelines.train.late_grammar import build_late
 from mlops_pipelines.train.quietly import quietly
 from mlops_pipelines.train.suite import Suite, build_expectation, learn_suite, read_suite
 
@@ -71,6 +72,7 @@ def _validate(frame: pd.DataFrame, entries: list[dict[str, Any]]) -> list[Any]:
     if not entries:
         return []
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    build_late()
     with quietly():
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
