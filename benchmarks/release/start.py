@@ -15,7 +15,8 @@ from benchmarks.release.world import Model, World
 from mlops_pipelines import record
 from mlops_pipelines.release.bill_of_materials import attach_bill_of_materials
 from mlops_pipelines.release.bundle import build_bundle, open_predictor
-from mlops_pipelines.release.evaluate import Evaluation, evaluate
+from mlops_pipelines.release.evaluate import evaluate
+from mlops_pipelines.release.evaluation import Evaluation
 from mlops_pipelines.release.evaluation_record import EVALUATION, evaluation_document
 from mlops_pipelines.release.images.try_image import serves_image
 from mlops_pipelines.release.images.version_image import VersionImage

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component
 
-    from mlops_pipelines.release.evaluate import Evaluation
+    from mlops_pipelines.release.evaluation import Evaluation
     from mlops_pipelines.train.registry import Registry, Version
     from mlops_pipelines.train.snapshot import Snapshot
 

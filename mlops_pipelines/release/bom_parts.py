@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_pipelines.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from mlops_pipelines.release.evaluate import Evaluation
+    from mlops_pipelines.release.evaluation import Evaluation
     from mlops_pipelines.train.registry import Version
     from mlops_pipelines.train.snapshot import Snapshot
 

@@ -1,19 +1,16 @@
-"""Challenger and champion on the same rows, and the gates that decide between them."""
+"""Judges a challenger beside the champion, on the same rows."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mlops_pipelines.errors import DataError
-from mlops_pipelines.gate_spec import Gate
-from mlops_pipelines.measure.fairness import Gap, gaps, gaps_table
+from mlops_pipelines.measure.fairness import gaps
 from mlops_pipelines.measure.intervals import (
-    Interval,
     PairedDifference,
     bootstrap_intervals,
     paired_bootstrap,
@@ -21,9 +18,10 @@ from mlops_pipelines.measure.intervals import (
 from mlops_pipelines.measure.metrics import evaluate as metrics_of
 from mlops_pipelines.measure.outputs import Outputs, positive_last
 from mlops_pipelines.measure.slices import by_slice
+from mlops_pipelines.release.evaluation import Evaluation, SliceResult
+from mlops_pipelines.release.gates import judge, judge_gap
 from mlops_pipelines.serve.predictor import BundleError, Predictor
 from mlops_pipelines.spec import ModelSpec
-from mlops_pipelines.tasks import allowance
 from mlops_pipelines.train.snapshot import Snapshot
 
 SEED = 0
@@ -31,105 +29,6 @@ DRAWS = 20_000_000
 """Rows drawn for one interval at most: many rows need fewer resamples."""
 WITHOUT_INTERVAL = ("calibration_error",)
 """Resampling alone makes it larger, so that its percentiles would lie above its value."""
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """One gate, whether it let the version through, and why in one sentence."""
-
-    gate: Gate
-    passed: bool
-    sentence: str
-
-
-@dataclass(frozen=True)
-class SliceResult:
-    """The n holdout rows where a segment holds one value.
-
-    `metrics` is None on too few rows; `difference` to the champion also where there is no
-    champion, or where the main metric is undefined on these rows.
-    """
-
-    segment: str
-    value: str
-    n: int
-    metrics: dict[str, float] | None
-    difference: PairedDifference | None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What the challenger achieved on `rows` holdout rows, beside the champion on the same rows.
-
-    `champion_metrics` is None where there is no champion, or where the two cannot be compared.
-    `fairness` are the challenger's gaps between the groups of each segment, `judged_by` the main
-    metric and those of the gates.
-    """
-
-    metrics: dict[str, float]
-    intervals: dict[str, Interval]
-    champion_version: int | None
-    champion_metrics: dict[str, float] | None
-    differences: dict[str, PairedDifference]
-    slices: tuple[SliceResult, ...]
-    gates: tuple[GateResult, ...]
-    rows: int
-    fairness: tuple[Gap, ...] = ()
-    judged_by: tuple[str, ...] = ()
-
-    @property
-    def meets_thresholds(self) -> bool:
-        """Whether every gate with a fixed bound let the version through."""
-        return all(result.passed for result in self.thresholds)
-
-    @property
-    def no_worse_than_champion(self) -> bool:
-        """Whether every gate that compares with the champion let the version through."""
-        return all(result.passed for result in self.comparisons)
-
-    @property
-    def thresholds(self) -> tuple[GateResult, ...]:
-        """The gates with a fixed bound."""
-        return tuple(r for r in self.gates if r.gate.within_champion is None)
-
-    @property
-    def comparisons(self) -> tuple[GateResult, ...]:
-        """The gates that compare with the champion."""
-        return tuple(r for r in self.gates if r.gate.within_champion is not None)
-
-    def markdown(self) -> str:
-        """Gates and metrics as two tables; with segments, slices and gaps as two more."""
-        gates = [f"| {'passed' if g.passed else 'refused'} | {g.sentence} |" for g in self.gates]
-        text = ["| gate | why |", "|---|---|", *gates, "", *self._metrics_table()]
-        return "\n".join([*text, *self._slices_table(), *gaps_table(self.fairness)])
-
-    def _metrics_table(self) -> list[str]:
-        beside = self.champion_metrics
-        head = f"| metric ({self.rows} rows) | challenger | 95 % interval |"
-        lines = [head + (f" v{self.champion_version} |" if beside else "")]
-        lines.append("|---|---|---|" + ("---|" if beside else ""))
-        for name, value in self.metrics.items():
-            found = self.intervals.get(name)
-            interval = f"{found.low:.4g} to {found.high:.4g}" if found else ""
-            line = f"| {name} | {value:.4g} | {interval} |"
-            if beside:
-                line += f" {beside[name]:.4g} |" if name in beside else " |"
-            lines.append(line)
-        return lines
-
-    def _slices_table(self) -> list[str]:
-        if not self.slices:
-            return []
-        names = list(self.judged_by or self.intervals)
-        lines = ["", f"| slice | rows | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-        for part in self.slices:
-            cells = [
-                f"{part.metrics[name]:.4g}" if part.metrics and name in part.metrics else ""
-                for name in names
-            ]
-            name = f"{part.segment} = {part.value}".replace("|", "\\|")
-            lines.append(f"| {name} | {part.n} | {' | '.join(cells)} |")
-        return lines
 
 
 def evaluate(
@@ -178,9 +77,9 @@ def evaluate(
         differences=differences,
         slices=_slices(spec, snapshot, holdout, outputs, beside, classes),
         gates=tuple(
-            _judge_gap(gate, between)
+            judge_gap(gate, between)
             if gate.fairness
-            else _judge(gate, metrics, differences, champion_version, obstacle, len(truth))
+            else judge(gate, metrics, differences, champion_version, obstacle, len(truth))
             for gate in spec.all_gates
         ),
         rows=len(truth),
@@ -277,55 +176,3 @@ def _slices(
         SliceResult(part.segment, part.value, part.n, *(part.result or (None, None)))
         for part in by_slice(holdout[list(snapshot.segments)], measure)
     )
-
-
-def _judge(
-    gate: Gate,
-    metrics: dict[str, float],
-    differences: dict[str, PairedDifference],
-    champion_version: int | None,
-    obstacle: str,
-    rows: int,
-) -> GateResult:
-    name = gate.metric
-    if name not in metrics:
-        return GateResult(gate, False, f"{name} is undefined on the {rows} holdout rows")
-    value = metrics[name]
-    if gate.at_least is not None:
-        verb = "is at least" if value >= gate.at_least else "is below"
-        sentence = f"{name} {value:.4g} {verb} {gate.at_least:g}"
-        return GateResult(gate, value >= gate.at_least, sentence)
-    if gate.at_most is not None:
-        verb = "is at most" if value <= gate.at_most else "is above"
-        sentence = f"{name} {value:.4g} {verb} {gate.at_most:g}"
-        return GateResult(gate, value <= gate.at_most, sentence)
-    if champion_version is None:
-        return GateResult(gate, True, f"{name} {value:.4g}: no champion yet to compare with")
-    if name not in differences:
-        reason = obstacle or f"{name} is undefined for champion v{champion_version}"
-        return GateResult(gate, False, f"{name} cannot be compared: {reason}")
-    return _compare(gate, differences[name], champion_version)
-
-
-def _judge_gap(gate: Gate, between: Sequence[Gap]) -> GateResult:
-    """A gap that cannot be measured is not known to be within its bound, so it is refused."""
-    for gap in between:
-        if (gap.name, gap.segment) == (gate.fairness, gate.segment):
-            bound = gate.at_most or 0.0
-            return GateResult(gate, gap.within(bound), gap.judged(bound))
-    return GateResult(
-        gate, False, f"{gate.fairness}: the snapshot has no segment {gate.segment}; train again"
-    )
-
-
-def _compare(gate: Gate, found: PairedDifference, champion_version: int) -> GateResult:
-    allowed = allowance(gate.metric, gate.within_champion or 0.0, found.b)
-    # A difference that is exactly the bound must not fail by its last bit.
-    passed = found.improvement >= -allowed - 1e-12
-    better = "better" if found.improvement >= 0 else "worse"
-    sentence = (
-        f"{gate.metric} {found.a:.4g} is {abs(found.improvement):.4g} {better} than champion "
-        f"v{champion_version}'s {found.b:.4g} (95 % interval of the improvement "
-        f"{found.low:+.4g} to {found.high:+.4g}; {allowed:.4g} worse is allowed)"
-    )
-    return GateResult(gate, passed, sentence)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops_pipelines.measure.intervals import PairedDifference
-    from mlops_pipelines.release.evaluate import Evaluation, GateResult, SliceResult
+    from mlops_pipelines.release.evaluation import Evaluation, GateResult, SliceResult
     from mlops_pipelines.release.shadow import Shadowed
 
 EVALUATION = "evaluation.json"

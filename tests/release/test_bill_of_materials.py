@@ -20,7 +20,8 @@ from mlops_pipelines.release.bill_of_materials import (
     invalid,
 )
 from mlops_pipelines.release.bundle import build_bundle, open_predictor
-from mlops_pipelines.release.evaluate import Evaluation, evaluate
+from mlops_pipelines.release.evaluate import evaluate
+from mlops_pipelines.release.evaluation import Evaluation
 from mlops_pipelines.spec import Card, ModelSpec
 from mlops_pipelines.store import Store
 from mlops_pipelines.train.facts import RECORD, seal

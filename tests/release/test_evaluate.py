@@ -5,7 +5,8 @@ import pytest
 
 from mlops_pipelines.errors import ReleaseError
 from mlops_pipelines.release.bundle import open_predictor
-from mlops_pipelines.release.evaluate import Evaluation, evaluate
+from mlops_pipelines.release.evaluate import evaluate
+from mlops_pipelines.release.evaluation import Evaluation
 from mlops_pipelines.serve.predictor import Predictor
 from tests.release.conftest import MODEL, World, cancer_spec
 
