@@ -40,4 +40,20 @@ def judge(learned: str, window: str) -> None:
         drift_verdict(reference, whole, false_alarms_per_year=1)
 
 
-{"learn": learn, "judge": judge}[sys.argv[1]](*sys.argv[2:])
+def count(learned: str, window: str, engine: str) -> None:
+    """Counting alone: as the store's files are counted, or as a warehouse is asked to."""
+    import ibis
+
+    from mlops_pipelines.monitor.counting import count_table
+
+    for needed in ("pyarrow.parquet", "ibis.backends.duckdb"):
+        importlib.import_module(needed)
+    profile = Reference.from_bytes(Path(learned).read_bytes()).profile
+    with timed():
+        if engine == "duckdb":
+            count_table(ibis.duckdb.connect().read_parquet(window), 1, profile)
+        else:
+            count_parquet(window, {1: (profile, {})})
+
+
+{"learn": learn, "judge": judge, "count": count}[sys.argv[1]](*sys.argv[2:])
