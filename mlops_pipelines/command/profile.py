@@ -14,7 +14,7 @@ from mlops_pipelines.command.shared import json_option, say, workbench
 from mlops_pipelines.errors import DataError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
-    from mlops_pipelines.measure.drift import Verdict
+    from mlops_pipelines.measure.evidence import Verdict
     from mlops_pipelines.measure.null import Reference
     from mlops_pipelines.measure.profile import ColumnProfile, Profile
     from mlops_pipelines.measure.window import WindowProfile

@@ -18,7 +18,7 @@ from mlops_pipelines.release.evaluation_record import EVALUATION
 from mlops_pipelines.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from mlops_pipelines.measure.drift import ColumnDrift
+    from mlops_pipelines.measure.evidence import ColumnDrift
     from mlops_pipelines.train.registry import Registry
 
 _COUNTS = ("rows", "train_rows", "holdout_rows", "source", "first_time", "last_time")

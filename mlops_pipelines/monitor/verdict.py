@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlops_pipelines.measure.drift import ColumnDrift, Status, Verdict, drift_verdict
+from mlops_pipelines.measure.drift import drift_verdict
+from mlops_pipelines.measure.evidence import ColumnDrift, Status, Verdict
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import Profile, profile_like
 from mlops_pipelines.spec import ModelSpec

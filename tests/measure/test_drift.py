@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from mlops_pipelines.measure.chance import distance_shown, rows_to_show
-from mlops_pipelines.measure.drift import Verdict, drift_verdict
+from mlops_pipelines.measure.drift import drift_verdict
+from mlops_pipelines.measure.evidence import Verdict
 from mlops_pipelines.measure.profile import (
     Column,
     ColumnProfile,

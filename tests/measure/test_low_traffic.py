@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from mlops_pipelines.measure.blocks import observe
-from mlops_pipelines.measure.drift import Verdict, drift_verdict
+from mlops_pipelines.measure.drift import drift_verdict
+from mlops_pipelines.measure.evidence import Verdict
 from mlops_pipelines.measure.null import Reference
 from mlops_pipelines.measure.profile import Column, Profile, profile_like, reference_profile
 
