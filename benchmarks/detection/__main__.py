@@ -126,7 +126,9 @@ def _look(names: list[str], sizes: Sizes, workers: int, rows: Sequence[int] = SI
     with ProcessPoolExecutor(max_workers=workers, mp_context=spawn) as pool:
         asked = {pool.submit(look, name, n, sizes, folder): (name, n) for name, n in wanted}
         for done in as_completed(asked):
-            cell, kept = done.result()
+            kept = done.result()
+            cell = read(*asked[done], folder)
+            assert cell is not None
             cells[asked[done]] = cell
             alarms = sum(one.chance <= 1 / 365 for one in cell.ours[NONE])
             taken = ", ".join(f"{who} {spent:.0f} s" for who, spent in cell.seconds.items())

@@ -91,18 +91,17 @@ def kept_in(sizes: Sizes) -> Path:
     return WORK / "detection" / found.hexdigest()[:12]
 
 
-def look(name: str, n: int, sizes: Sizes, folder: Path) -> tuple[Cell, bool]:
-    """The cell as it is kept, or looked at now and kept; and whether it was kept already."""
-    found = read(name, n, folder)
-    if found is not None:
-        return found, True
-    cell = _look(name, n, sizes)
+def look(name: str, n: int, sizes: Sizes, folder: Path) -> bool:
+    """Look at the cell and keep it, for `read`; whether it was kept already."""
     path = _path(name, n, folder)
+    if path.exists():
+        return True
+    cell = _look(name, n, sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     scratch.write_text(json.dumps(_written(cell)), "utf-8")
     scratch.replace(path)
-    return cell, False
+    return False
 
 
 def read(name: str, n: int, folder: Path) -> Cell | None:
