@@ -142,11 +142,13 @@ def _days_since_request(instance: DagsterInstance, model: str) -> float | None:
 
 
 def _roll_back(evidence: Evidence, decision: Decision) -> dg.RunRequest:
+    # Dagster's configuration knows no null.
+    known = {name: what for name, what in vars(evidence).items() if what is not None}
     config = {
         "reason": decision.reason,
         "actor": "sensor roll_back_degraded_models",
         "quarantine": evidence.version,
-        "evidence": {**vars(evidence), "drifted_columns": list(evidence.drifted_columns)},
+        "evidence": {**known, "drifted_columns": list(evidence.drifted_columns)},
     }
     return dg.RunRequest(
         run_key=f"{evidence.model}-{evidence.version}-{evidence.day}",

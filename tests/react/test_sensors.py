@@ -103,6 +103,8 @@ def test_a_better_previous_version_is_put_back_once(scene: Scene) -> None:
     assert config["actor"] == "sensor roll_back_degraded_models"
     assert "clearly better" in config["reason"]
     assert config["evidence"]["day"] == DAY
+    assert "days_since_retrain" not in config["evidence"], "nothing was ever retrained"
+    dg.validate_run_config(scene.defs.resolve_job_def(request.job_name), request.run_config)
     assert scene.decide(first.cursor).run_requests == []
     assert scene.asked_for_retraining() == 0
 
