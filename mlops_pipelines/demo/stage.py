@@ -26,7 +26,7 @@ def with_hindsight(seed: int = 0) -> pd.DataFrame:
     from sklearn.datasets import load_breast_cancer
 
     frame: pd.DataFrame = load_breast_cancer(as_frame=True).frame
-    noise = np.random.default_rng(seed).normal(0.0, 0.7, len(frame))
+    noise = np.random.default_rng(seed).normal(0.0, 0.6, len(frame))
     days = np.exp(3.0 + 2.0 * (frame["target"] == 0) + noise).round()
     frame.insert(0, HINDSIGHT_COLUMN, days)
     return frame
