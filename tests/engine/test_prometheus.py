@@ -54,7 +54,7 @@ def test_the_rules_read_what_a_server_counts() -> None:
     metrics = Metrics("churn", 1, "0" * 64)
     metrics.errors["log"] += 1
     metrics.request(200, 0.01)
-    page = metrics.render(0, 0)
+    page = metrics.render(0, 0, 0)
     for name in set(re.findall(r"\b(?:mlops|process)_[a-z_]+", _expressions())):
         assert re.search(rf"^{name}[ {{]", page, re.MULTILINE), name
     assert 'kind="log"' in page

@@ -181,7 +181,8 @@ def shop(tmp_path: Path) -> tuple[Any, Store]:
         write_manifest(folder)
 
     def version_of(model: str, version: int) -> Any:
-        return SimpleNamespace(tags={record.BUNDLE: f"{version}" * 64 if version < 7 else ""})
+        tags = {record.BUNDLE: f"{version}" * 64 if version < 7 else ""}
+        return SimpleNamespace(model=model, version=version, tags=tags)
 
     return SimpleNamespace(version=version_of), store
 

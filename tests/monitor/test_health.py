@@ -23,7 +23,7 @@ def page(ok: int = 0, failed: int = 0, refused: int = 0, version: int = 3) -> tu
     for status, count in ((200, ok), (500, failed), (400, refused)):
         for _ in range(count):
             metrics.request(status, 0.001)
-    return samples(metrics.render(0, 0))
+    return samples(metrics.render(0, 0, 0))
 
 
 def rows(latencies: list[float], version: int = 3, per_request: int = 1) -> pd.DataFrame:

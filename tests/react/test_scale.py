@@ -224,7 +224,7 @@ def test_a_constant_load_ends_at_what_it_needs_and_stays_there(
 def test_a_load_is_that_of_the_replicas_that_take_traffic() -> None:
     metrics = Metrics("churn", 2, "")
     metrics.in_flight = 3
-    page = samples(metrics.render(0, 2))
+    page = samples(metrics.render(0, 0, 2))
     service = Service(
         "churn", "", 2, "", (Replica("a", 2, ""), Replica("b", 2, "")), 2, (Replica("s", 1, ""),)
     )

@@ -245,7 +245,7 @@ def test_counts_and_use_are_the_servers_own(place: Place, bundles: Bundles) -> N
     counted = Metrics(MODEL, 1, service.bundle)
     counted.request(200, 0.001)
     answering = service.replicas[0].name
-    place.api.pages[answering] = counted.render(0, 0)
+    place.api.pages[answering] = counted.render(0, 0, 0)
     pages = place.target.metrics(MODEL)
     assert list(pages) == [answering]
     assert [s.value for s in pages[answering] if s.name == "mlops_requests_total"] == [1]
