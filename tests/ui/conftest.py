@@ -155,6 +155,7 @@ def _chromium(profile: Path) -> Iterator[BrowserContext]:
             ],
         )
         context.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
         yield context
         context.close()
 
