@@ -125,9 +125,11 @@ class DockerTarget:
     def stop(self, model: str) -> None:
         """End every replica of `model`, once it has answered what is in flight."""
         with self.lock(model, "stop"):
+            # Asked for first: where the engine does not answer, the traffic stays.
+            running = self._replicas.found(model)
             if self._gateway.route(model) != Route(model):
                 self._gateway.change(model, lambda _: Route(model))
-            self._replicas.end(self._replicas.found(model))
+            self._replicas.end(running)
 
     def tidy(self, model: str) -> tuple[str, ...]:
         """Undo what a killed run left behind, and end what is over; a sentence for each.
