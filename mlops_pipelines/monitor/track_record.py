@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_pipelines import record
 from mlops_pipelines.measure.estimate import CONFIDENCE
+from mlops_pipelines.monitor.night_runs import nights_with
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry
@@ -103,29 +103,15 @@ def scored_nights(
 
     Raises TrackingError.
     """
-    from mlops_pipelines.train.tracking import connect, told
-
-    with told(registry.tracking_uri, f"reading the estimates of {model} version {version}"):
-        client = connect(registry.tracking_uri)
-        experiment = client.get_experiment_by_name(model)
-        if experiment is None:
-            return []
-        runs = client.search_runs(
-            [experiment.experiment_id],
-            f"tags.`{record.KIND}` = 'evaluation' and tags.`{record.VERSION}` = '{version}' "
-            f"and metrics.`{ERROR}_{metric}` > -1e300",
-            max_results=1000,
-        )
-    found = [
+    nights = nights_with(registry, model, version, before, f"{ERROR}_{metric}")
+    return [
         Scored(
-            run.data.tags[record.DAY],
-            run.data.metrics[f"{ERROR}_{metric}"],
-            run.data.metrics.get(f"{MARGIN}_{metric}", 0.0),
+            night.day,
+            night.metrics[f"{ERROR}_{metric}"],
+            night.metrics.get(f"{MARGIN}_{metric}", 0.0),
         )
-        for run in runs
+        for night in nights[-_LOOKED_BACK:]
     ]
-    earlier = sorted((each for each in found if each.day < before), key=lambda each: each.day)
-    return earlier[-_LOOKED_BACK:]
 
 
 def _shift(errors: Sequence[float]) -> float:

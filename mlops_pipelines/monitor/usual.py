@@ -14,6 +14,7 @@ from mlops_pipelines.measure.chance import one_sided, student
 from mlops_pipelines.measure.estimate import CONFIDENCE
 from mlops_pipelines.measure.intervals import Interval
 from mlops_pipelines.measure.metrics import better
+from mlops_pipelines.monitor.night_runs import nights_with
 
 if TYPE_CHECKING:
     from mlops_pipelines.train.registry import Registry
@@ -164,31 +165,15 @@ def earlier_nights(
 
     Raises TrackingError.
     """
-    from mlops_pipelines.train.tracking import connect, told
-
-    tag = record.VERDICTS["performance"]
-    with told(registry.tracking_uri, f"reading the nights of {model} version {version}"):
-        client = connect(registry.tracking_uri)
-        experiment = client.get_experiment_by_name(model)
-        if experiment is None:
-            return []
-        runs = client.search_runs(
-            [experiment.experiment_id],
-            f"tags.`{record.KIND}` = 'evaluation' and tags.`{record.VERSION}` = '{version}' "
-            f"and metrics.`{metric}_low` > -1e300",
-            max_results=1000,
-        )
-    found = [
+    return [
         Night(
-            run.data.tags[record.DAY],
-            run.data.metrics[metric],
-            (run.data.metrics[f"{metric}_high"] - run.data.metrics[f"{metric}_low"])
-            / (2 * CONFIDENCE),
-            run.data.metrics.get("labelled", 1.0),
-            int(run.data.metrics.get(DAYS, 1)),
-            run.data.tags.get(tag) != "alarm",
+            night.day,
+            night.metrics[metric],
+            (night.metrics[f"{metric}_high"] - night.metrics[f"{metric}_low"]) / (2 * CONFIDENCE),
+            night.metrics.get("labelled", 1.0),
+            int(night.metrics.get(DAYS, 1)),
+            night.tags.get(record.VERDICTS["performance"]) != "alarm",
         )
-        for run in runs
-        if metric in run.data.metrics
+        for night in nights_with(registry, model, version, before, f"{metric}_low")
+        if metric in night.metrics
     ]
-    return sorted((each for each in found if each.day < before), key=lambda each: each.day)
